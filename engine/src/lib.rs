@@ -1,0 +1,10 @@
+//! The engine of migengine. See ARCHITECTURE.md for the map.
+
+pub mod diag;
+pub mod id;
+pub mod migration;
+#[cfg(feature = "postgres")]
+pub mod pg;
+pub mod plan;
+pub mod run;
+pub mod sql;
