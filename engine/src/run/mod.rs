@@ -1,1 +1,10 @@
-//! run
+//! A run as data: what is written ([`event`]), what it folds into ([`state`], [`transition`]), what to do next
+//! ([`decide`]) and what to believe after a crash ([`recovery`]). No clock, no I/O, no async anywhere below.
+
+pub mod decide;
+pub mod event;
+pub mod failure;
+pub mod journal;
+pub mod recovery;
+pub mod state;
+pub mod transition;
