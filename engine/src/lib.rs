@@ -1,6 +1,8 @@
 //! The engine of migengine. See ARCHITECTURE.md for the map.
 
 pub mod diag;
+#[cfg(feature = "postgres")]
+pub mod drive;
 pub mod id;
 pub mod migration;
 #[cfg(feature = "postgres")]

@@ -27,11 +27,11 @@ pub struct PlannedStep {
     pub id: MigrationId,
     /// Steps of this run that must be applied before it, by position.
     pub requires: Vec<StepIndex>,
-    /// Checksum of the script to run (forward for an apply, reverse for a rollback): bytes, then tokens.
+    /// Checksum of the forward script, which is what the history keeps: its bytes.
     pub content: Digest,
-    /// Checksum over the tokens.
+    /// The same over its tokens.
     pub tokens: Digest,
-    /// Whether the script is one transaction.
+    /// Whether the script that runs (forward for an apply, reverse for a rollback) is one transaction.
     pub transactional: bool,
     /// Whether there is a reverse script.
     pub reversible: bool,

@@ -2,6 +2,7 @@
 //! ([`decide`]) and what to believe after a crash ([`recovery`]). No clock, no I/O, no async anywhere below.
 
 pub mod decide;
+pub mod evidence;
 pub mod event;
 pub mod failure;
 pub mod journal;

@@ -202,6 +202,8 @@ pub struct StepSnapshot {
     pub failure: Option<Failure>,
     /// Which row of the recovery table settled it, if one did.
     pub recovered: Option<char>,
+    /// What a person said of a part whose effect cannot be told from the catalogs.
+    pub attested: Option<bool>,
     /// The checksums of the script that took effect or was last tried: content, tokens.
     pub tried: Option<(Digest, Digest)>,
 }

@@ -156,6 +156,7 @@ impl RunSnapshot {
             duration_us: None,
             failure: None,
             recovered: None,
+            attested: None,
             tried: None,
         };
         Ok(Self {
@@ -237,9 +238,9 @@ impl RunSnapshot {
         let illegal = IllegalEvent::StepState { seq, kind: kind.name(), step: index, state: Some(step.state) };
         let next = match event {
             Event::PartDone { .. } => step.state,
-            Event::Resolved { applied: true, .. } => StepState::Applied,
-            Event::Resolved { applied: false, .. } if self.direction == Direction::Forward => StepState::Pending,
-            Event::Resolved { applied: false, .. } => StepState::Undone,
+            // A reverse script that failed may be tried again; everything else stays in doubt until the table is asked.
+            Event::Resolved { .. } if step.state == StepState::UndoFailed => StepState::Applied,
+            Event::Resolved { .. } => step.state,
             _ => next_step_state(step.state, kind).ok_or(illegal)?,
         };
         match event {
@@ -250,7 +251,11 @@ impl RunSnapshot {
                     step.parts_done = 0;
                 }
             }
-            Event::PartDone { parts_done, .. } => step.parts_done = *parts_done,
+            Event::PartDone { parts_done, .. } => {
+                step.parts_done = *parts_done;
+                step.attested = None;
+            }
+            Event::Resolved { applied, .. } => step.attested = Some(*applied),
             Event::StepApplied { duration_us, adopted, .. } | Event::StepUndone { duration_us, adopted, .. } => {
                 step.duration_us = adopted.is_none().then_some(*duration_us);
                 step.recovered = *adopted;

@@ -1,0 +1,162 @@
+//! Connecting, taking the lock, and making sure that journal and database belong together. Nothing is written before
+//! that is certain.
+
+use std::time::Duration;
+
+use super::{DriveError, Driver, Live, World};
+use crate::pg::layout::ensure;
+use crate::pg::lock;
+use crate::pg::read::{DatabaseState, Ledger, ReadError, read};
+use crate::pg::session::Session;
+use crate::pg::sqlstate::ServerError;
+use crate::pg::witness::Scribe;
+use crate::run::event::Event;
+use crate::run::journal::Journal;
+use crate::run::recovery::{Standing, standing};
+use crate::run::state::{RestReason, RunState, StepState};
+
+/// First pause before connecting again. Doubles up to [`RECONNECT_MAX`].
+const RECONNECT_MIN: Duration = Duration::from_millis(100);
+/// Longest pause before connecting again.
+const RECONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// Makes the engine's tables if they are not there, under the runner lock, which the session keeps.
+///
+/// # Errors
+/// Another runner holds the lock, the role lacks a right, or the line broke.
+pub async fn open_ledger(session: &Session, patience: Duration, engine: &str) -> Result<DatabaseState, DriveError> {
+    if !lock::take(session, patience).await.map_err(ReadError::from)? {
+        return Err(DriveError::Busy { holder: lock::holder(session).await });
+    }
+    ensure(&session.client, &session.schema, engine).await?;
+    Ok(read(&session.client, &session.schema).await?)
+}
+
+impl<J: Journal> Driver<'_, J> {
+    /// Gets a session that holds the lock and records the new epoch. Without a session afterwards, the run rests.
+    pub(crate) async fn acquire(&mut self, spare: Option<Session>) -> Result<(), DriveError> {
+        let session = match spare {
+            Some(session) => session,
+            None => match self.reach().await? {
+                Some(session) => session,
+                None => return Ok(()),
+            },
+        };
+        match self.lock_and_check(session).await {
+            // The line broke while nothing of ours was in flight: try again, within the patience for reconnecting.
+            Err(DriveError::Read(ReadError::Server(error))) if ServerError::from_pg(&error).is_err() => {
+                self.world.observer.say(&format!("the connection was lost while taking the lock: {error}"));
+                tokio::time::sleep(RECONNECT_MIN).await;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    async fn lock_and_check(&mut self, mut session: Session) -> Result<(), DriveError> {
+        self.world.observer.point("lock.before");
+        session.rename(&format!("migengine:{}", self.run_id())).await.map_err(ReadError::from)?;
+        let patience = self.lock_patience(&session).await;
+        if !lock::take(&session, patience).await.map_err(ReadError::from)? {
+            let holder = lock::holder(&session).await;
+            if self.run.state == RunState::Preflight {
+                self.record(Event::RunRolledBack).await?;
+            }
+            return Err(DriveError::Busy { holder });
+        }
+        ensure(&session.client, &session.schema, &self.run.started.engine).await?;
+        let state = lock::read_under_lock(&session).await?;
+        let ledger = state.ledger.unwrap_or_default();
+        self.check_standing(&ledger)?;
+        self.world.observer.point("lock.held");
+        let epoch = lock::raise_epoch(&session, self.run_id(), &self.run.started, self.run.started_at)
+            .await
+            .map_err(ReadError::from)?;
+        let scribe =
+            Scribe::prepare(&session.client, &session.schema, self.run_id(), epoch).await.map_err(ReadError::from)?;
+        self.ledger = Some(ledger);
+        let (pid, backend_start) = (state.server.pid, state.server.backend_start);
+        self.session = Some(Live { session, scribe, epoch });
+        self.record(Event::Locked { epoch, pid, backend_start }).await?;
+        self.world.observer.point("lock.after");
+        Ok(())
+    }
+
+    /// A session of this very run may still be alive after its client died; it is worth waiting for. Anybody else's
+    /// lock is waited for as long as the user said.
+    async fn lock_patience(&self, session: &Session) -> Duration {
+        let options = self.world.options;
+        let resumed = self.run.epoch.is_some();
+        let run = self.run_id().to_string();
+        let orphan = resumed && lock::holder(session).await.is_some_and(|holder| holder.contains(&run));
+        if orphan { options.lock_patience.max(options.orphan_patience) } else { options.lock_patience }
+    }
+
+    fn check_standing(&self, ledger: &Ledger) -> Result<(), DriveError> {
+        let known = &self.run.started.database.uuid;
+        let mine = self.world.journal_epoch.max(self.run.epoch);
+        let standing = standing(*known == ledger.uuid, mine, ledger.epoch);
+        let message = match standing {
+            Standing::Current | Standing::Behind => return Ok(()),
+            Standing::OtherDatabase => format!(
+                "[ME311] this run belongs to the database {} ({}), and this is another one ({}). Nothing was changed",
+                self.run.started.database.name, known, ledger.uuid
+            ),
+            Standing::DatabaseWentBack => went_back(mine.unwrap_or_default().0, ledger.epoch.0),
+        };
+        Err(DriveError::Standing { standing, message })
+    }
+
+    /// Connects, again and again while the run has effects that must be settled.
+    async fn reach(&mut self) -> Result<Option<Session>, DriveError> {
+        let deadline = tokio::time::Instant::now() + self.world.options.reconnect_patience;
+        let mut pause = RECONNECT_MIN;
+        loop {
+            let error = match connect(self.world, &format!("migengine:{}", self.run_id())).await {
+                Ok(session) => return Ok(Some(session)),
+                Err(error) => error,
+            };
+            if self.run.epoch.is_none() {
+                if self.run.state == RunState::Preflight {
+                    self.record(Event::RunRolledBack).await?;
+                }
+                return Err(DriveError::Connect(error));
+            }
+            if tokio::time::Instant::now() + pause > deadline || self.stopping() {
+                return self.give_up(&error.message).await.map(|()| None);
+            }
+            self.world.observer.say(&format!("{}; trying again", error.message));
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RECONNECT_MAX);
+        }
+    }
+
+    /// The database cannot be reached: no verdict on what was in flight.
+    async fn give_up(&mut self, why: &str) -> Result<(), DriveError> {
+        let doubtful = [StepState::InDoubt, StepState::Intent, StepState::UndoIntent];
+        let step = doubtful.into_iter().find_map(|state| self.run.steps_in(state).next());
+        let reason = if step.is_some() { RestReason::InDoubt } else { RestReason::Interrupted };
+        self.rest(reason, step, &format!("the database cannot be reached: {why}")).await
+    }
+}
+
+/// Opens a session with the run's settings.
+async fn connect<J>(
+    world: &World<'_, J>,
+    name: &str,
+) -> Result<Session, crate::pg::connect::ConnectError> {
+    let session = Session::open(world.target, world.schema, name, &world.options.settings).await?;
+    for warning in &session.warnings {
+        world.observer.say(warning);
+    }
+    Ok(session)
+}
+
+/// The sentence for a database that is older than the journal.
+#[must_use]
+pub fn went_back(journal: u64, database: u64) -> String {
+    format!(
+        "[ME312] the database went back in time: the journal has seen epoch {journal}, the database is at epoch {database}. \
+         It was restored from a backup, or a failover lost its last commits. Nothing was changed"
+    )
+}

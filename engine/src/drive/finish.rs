@@ -1,0 +1,58 @@
+//! The end of a run: check what it claims, then say so.
+
+use super::{DriveError, Driver};
+use crate::pg::read::{HistoryState, read};
+use crate::run::event::Event;
+use crate::run::journal::Journal;
+use crate::run::state::{Direction, RestReason, RunState, StepIndex, StepState};
+
+impl<J: Journal> Driver<'_, J> {
+    /// Reads the history once more and holds it against the run.
+    pub(crate) async fn verify(&mut self) -> Result<(), DriveError> {
+        self.world.observer.point("verify.before");
+        let Some(live) = &self.session else { return Ok(()) };
+        let state = match read(&live.session.client, self.world.schema).await {
+            Ok(state) => state,
+            Err(error) => {
+                self.world.observer.say(&format!("the result could not be read: {error}"));
+                self.session = None;
+                return Ok(());
+            }
+        };
+        self.ledger = state.ledger;
+        if let Some((step, message)) = self.contradiction() {
+            return self.rest(RestReason::Diverged, Some(step), &message).await;
+        }
+        let end = match self.run.direction {
+            Direction::Forward => Event::RunCommitted,
+            Direction::Unwinding => Event::RunRolledBack,
+        };
+        self.record(end).await?;
+        self.world.observer.point("verify.after");
+        Ok(())
+    }
+
+    fn contradiction(&self) -> Option<(StepIndex, String)> {
+        let history = self.ledger.as_ref().map(|ledger| &ledger.history);
+        (0u32..).zip(&self.run.steps).find_map(|(index, step)| {
+            let planned = self.run.started.steps.get(index as usize)?;
+            let applied = history
+                .and_then(|history| history.get(&planned.id))
+                .is_some_and(|row| row.state == HistoryState::Applied);
+            let claimed = step.state == StepState::Applied;
+            let is = if applied { "in effect" } else { "not in effect" };
+            (applied != claimed)
+                .then(|| (index, format!("{} is {is} by the history, against what this run did", planned.id)))
+        })
+    }
+
+    /// Leaves the database: state published, lock released with the session.
+    pub(crate) async fn close(&mut self) -> Result<(), DriveError> {
+        self.flush().await?;
+        if self.session.is_some() && (self.run.state != RunState::Preflight) {
+            self.publish().await;
+        }
+        self.session = None;
+        Ok(())
+    }
+}

@@ -1,0 +1,245 @@
+//! The only loop: decide, write the intent to the journal, do, write the outcome.
+
+mod acquire;
+mod finish;
+mod parts;
+mod pipeline;
+mod reconcile;
+mod record;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::id::{Epoch, RunId, Timestamp};
+use crate::migration::script::Script;
+use crate::pg::connect::ConnectError;
+use crate::pg::layout::{LayoutError, SchemaName};
+use crate::pg::read::{Ledger, ReadError};
+use crate::pg::session::Session;
+use crate::pg::target::Target;
+use crate::pg::witness::{Scribe, Testimony};
+use crate::run::decide::{Next, next};
+use crate::run::event::{Event, Recorded};
+use crate::run::evidence::Observed;
+use crate::run::journal::{Journal, JournalError, Sealed};
+use crate::run::recovery::Standing;
+use crate::run::state::{RestReason, RunSnapshot, StepIndex};
+use crate::run::transition::IllegalEvent;
+
+pub use acquire::open_ledger;
+
+/// The scripts of one step. Which of them must be there depends on where the run is heading.
+#[derive(Debug, Clone, Default)]
+pub struct StepScripts {
+    /// Forward.
+    pub up: Option<Arc<Script>>,
+    /// Reverse: the file, or what the history kept of it.
+    pub down: Option<Arc<Script>>,
+    /// Checks after the forward script.
+    pub verify: Option<Arc<Script>>,
+    /// What the history keeps of the step when it takes effect.
+    pub testimony: Testimony,
+}
+
+/// How to drive.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long to wait for another runner's lock.
+    pub lock_patience: Duration,
+    /// How long to wait for the lock when the session that holds it may be an orphan of this very run.
+    pub orphan_patience: Duration,
+    /// How long to try to reach the database again in the middle of a run.
+    pub reconnect_patience: Duration,
+    /// Settings of every session.
+    pub settings: Vec<(String, String)>,
+}
+
+/// What the engine tells while it runs.
+pub trait Observer: Sync {
+    /// An event was decided on; `run` already contains it.
+    fn event(&self, run: &RunSnapshot, record: &Recorded);
+    /// Something to tell that changes nothing, one sentence.
+    fn say(&self, text: &str);
+    /// A named point in the protocol was passed. Tests stop the world here.
+    fn point(&self, _name: &'static str) {}
+}
+
+/// Everything around a run that is not the run.
+pub struct World<'a, J> {
+    /// The local journal.
+    pub journal: &'a J,
+    /// The database.
+    pub target: &'a Target,
+    /// The engine's schema in it.
+    pub schema: &'a SchemaName,
+    /// How to drive.
+    pub options: &'a Options,
+    /// Who is told.
+    pub observer: &'a dyn Observer,
+    /// The clock.
+    pub clock: &'a (dyn Fn() -> Timestamp + Sync),
+    /// Becomes true when the run should come to rest.
+    pub stop: watch::Receiver<bool>,
+    /// The highest epoch the local journal ever held for this database.
+    pub journal_epoch: Option<Epoch>,
+}
+
+/// A run to drive.
+pub struct Job {
+    /// The run as the journal has it. At least its first event is on disk.
+    pub run: RunSnapshot,
+    /// Records that the database may not have yet.
+    pub unmirrored: Vec<(Recorded, Sealed)>,
+    /// One for each step.
+    pub scripts: Vec<StepScripts>,
+    /// A session that stands already; it is used for the run.
+    pub session: Option<Session>,
+}
+
+/// Why a run could not be driven to an end or a rest. What the journal holds is true in every case.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// Another runner holds the lock.
+    #[error("[ME310] another runner holds the lock{}", .holder.as_ref().map(|who| format!(": {who}")).unwrap_or_default())]
+    Busy {
+        /// Who, where it may be seen.
+        holder: Option<String>,
+    },
+    /// Never connected; nothing was touched.
+    #[error("{}", .0.message)]
+    Connect(ConnectError),
+    /// Journal and database do not belong together, or one of them went back.
+    #[error("{message}")]
+    Standing {
+        /// How they stand.
+        standing: Standing,
+        /// Both heads, in a sentence.
+        message: String,
+    },
+    /// The engine's tables could not be made.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The engine's tables could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The journal refused.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The engine wrote, or met, an event that cannot be: a bug, or a damaged journal.
+    #[error("[ME490] {0}")]
+    Illegal(#[from] IllegalEvent),
+    /// The line to the database broke where that leaves nothing in doubt.
+    #[error("[ME305] the connection to the database was lost: {0}")]
+    Lost(String),
+}
+
+/// How far a step by parts is known to have come, in its present direction.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress {
+    /// Parts done.
+    done: u32,
+    /// What the catalogs showed before the part after them was first sent.
+    before: Option<Observed>,
+    /// A person said that the part after them took effect.
+    attested: Option<bool>,
+}
+
+/// The loop's state.
+pub(crate) struct Driver<'w, J> {
+    world: &'w World<'w, J>,
+    run: RunSnapshot,
+    scripts: Vec<StepScripts>,
+    session: Option<Live>,
+    queue: Vec<(Timestamp, Event)>,
+    unmirrored: Vec<(Recorded, Sealed)>,
+    /// Records up to this sequence number travel in a transaction whose COMMIT was not answered.
+    mirror_sent: u64,
+    progress: BTreeMap<StepIndex, Progress>,
+    ledger: Option<Ledger>,
+    flushed_at: Timestamp,
+}
+
+/// A session that holds the lock.
+pub(crate) struct Live {
+    session: Session,
+    scribe: Scribe,
+    epoch: Epoch,
+}
+
+/// Drives a run until it is over or rests.
+///
+/// # Errors
+/// See [`DriveError`]. The run's journal is true in any case; the snapshot can be folded from it.
+pub async fn drive<J: Journal>(world: &World<'_, J>, job: Job) -> Result<RunSnapshot, DriveError> {
+    let mut driver = Driver {
+        world,
+        run: job.run,
+        scripts: job.scripts,
+        session: None,
+        queue: Vec::new(),
+        mirror_sent: 0,
+        unmirrored: job.unmirrored,
+        progress: BTreeMap::new(),
+        ledger: None,
+        flushed_at: (world.clock)(),
+    };
+    driver.drive(job.session).await?;
+    Ok(driver.run)
+}
+
+impl<J: Journal> Driver<'_, J> {
+    pub(crate) async fn drive(&mut self, mut spare: Option<Session>) -> Result<(), DriveError> {
+        while !self.run.state.is_final() && self.run.rest.is_none() {
+            if self.stopping() {
+                self.rest(RestReason::Interrupted, None, "stopped by a signal").await?;
+                break;
+            }
+            if self.session.is_none() {
+                self.acquire(spare.take()).await?;
+                continue;
+            }
+            match next(&self.run) {
+                Next::Lock | Next::InDoubt(_) => self.session = None,
+                Next::Reconcile => self.reconcile().await?,
+                Next::Apply(steps) => self.pipeline(&steps).await?,
+                Next::Undo(steps) => self.pipeline(&steps).await?,
+                Next::Failed(step) => self.failed(step).await?,
+                Next::Stuck(step) => {
+                    let message = self.failure_message(step);
+                    self.rest(RestReason::Stuck, Some(step), &message).await?;
+                }
+                Next::StepsDone => self.record(Event::StepsDone).await?,
+                Next::Verify => self.verify().await?,
+                Next::Done => break,
+            }
+        }
+        self.close().await
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        *self.world.stop.borrow()
+    }
+
+    /// A step failed: turn around, or rest there, as the run was told when it began.
+    async fn failed(&mut self, step: StepIndex) -> Result<(), DriveError> {
+        let message = self.failure_message(step);
+        if self.run.started.unwind_on_failure {
+            let reason = format!("{} failed: {message}", self.run.step_name(step));
+            self.record(Event::UnwindStarted { reason }).await
+        } else {
+            self.rest(RestReason::Failed, Some(step), &message).await
+        }
+    }
+
+    fn failure_message(&self, step: StepIndex) -> String {
+        let failure = self.run.steps.get(step as usize).and_then(|step| step.failure.as_ref());
+        failure.map_or_else(|| "no reason was recorded".to_owned(), |failure| failure.message.clone())
+    }
+
+    pub(crate) fn run_id(&self) -> RunId {
+        self.run.run
+    }
+}

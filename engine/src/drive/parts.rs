@@ -1,0 +1,347 @@
+//! Scripts that are not one transaction: part by part. A part that can run in a transaction carries its own record and
+//! is exactly-once by itself. One that cannot is announced in the history with what the catalogs showed before it, run
+//! alone, and recorded; after a crash the catalogs tell.
+
+use super::pipeline::Flow;
+use super::{DriveError, Driver, Live, Progress};
+use crate::migration::script::{Part, PartKind, Script};
+use crate::pg::catalog::{observe, remedy_sql};
+use crate::pg::failure::{Fault, Site, fault};
+use crate::pg::flight::{self, After, Cargo};
+use crate::pg::lock;
+use crate::pg::send::{ask, send};
+use crate::pg::witness::{Mark, Mirror, columns};
+use crate::run::event::Event;
+use crate::run::evidence::{Observed, Remedy, judge};
+use crate::run::failure::Failure;
+use crate::run::journal::Journal;
+use crate::run::recovery::Evidence;
+use crate::run::state::StepIndex;
+use crate::sql::effect::Effect;
+
+/// A concurrent build waits for older transactions on purpose; a lock timeout would kill its wait and leave an invalid
+/// index behind.
+const UNLIMITED: &str = "SET lock_timeout = 0; SET statement_timeout = 0";
+
+impl<J: Journal> Driver<'_, J> {
+    /// Runs the parts that are not done yet, then writes the history row.
+    pub(crate) async fn by_parts(&mut self, step: StepIndex, script: &Script) -> Result<Flow, DriveError> {
+        let mut progress = self.progress.remove(&step).unwrap_or_default();
+        let began_us = (self.world.clock)().0;
+        let Some(live) = self.session.take() else { return Ok(Flow::Stop) };
+        let result = self.run_parts(&live, step, script, &mut progress, began_us).await;
+        self.session = Some(live);
+        match result {
+            Ok(()) => {
+                let elapsed = (self.world.clock)().0.saturating_sub(began_us);
+                self.note(self.done(step, u64::try_from(elapsed).unwrap_or_default()))?;
+                self.flush().await?;
+                Ok(Flow::Continue)
+            }
+            Err(Halt::Fault(fault)) => self.faulted(step, fault).await,
+            Err(Halt::Drive(error)) => Err(error),
+            Err(Halt::Stop) => {
+                self.flush().await?;
+                Ok(Flow::Stop)
+            }
+        }
+    }
+
+    async fn run_parts(
+        &mut self,
+        live: &Live,
+        step: StepIndex,
+        script: &Script,
+        progress: &mut Progress,
+        began_us: i64,
+    ) -> Result<(), Halt> {
+        for (index, part) in (0u32..).zip(&script.parts).skip(progress.done as usize) {
+            if self.stopping() {
+                return Err(Halt::Stop);
+            }
+            let resumed = std::mem::take(progress);
+            match &part.kind {
+                PartKind::Transaction { .. } => self.part_in_transaction(live, step, script, part, index).await?,
+                PartKind::Alone { effect } => self.part_alone(live, step, script, effect, index, resumed).await?,
+            }
+            self.note(Event::PartDone { step, parts_done: index + 1 })?;
+        }
+        self.finish_parts(live, step, script, began_us).await
+    }
+
+    async fn part_in_transaction(
+        &mut self,
+        live: &Live,
+        step: StepIndex,
+        script: &Script,
+        part: &Part,
+        index: u32,
+    ) -> Result<(), Halt> {
+        let mark = self.parts_mark(step, script, index + 1, None);
+        let mirror = self.mirror();
+        self.world.observer.point("part.before");
+        let after = After::default();
+        let settings = settings_before(script, index);
+        let cargo = Cargo {
+            script,
+            part,
+            verify: None,
+            settings,
+            after: &after,
+            epoch: live.epoch,
+            mark: &mark,
+            mirror: &mirror,
+        };
+        let copies = |statement: &crate::sql::split::Statement| statement.copy_data.is_some();
+        let statements = script.statements.get(part.statements.clone()).unwrap_or_default();
+        if statements.iter().any(copies) {
+            let body = crate::pg::copy::carry(&live.session, &live.scribe, &cargo);
+            self.cancelling(live, body).await?;
+        } else {
+            let flight = flight::launch(&live.session, &live.scribe, &cargo).await.map_err(Fault::from)?;
+            self.cancelling(live, flight.arrive()).await?;
+        }
+        self.commit_mirrored(live).await?;
+        self.world.observer.point("part.after");
+        Ok(())
+    }
+
+    async fn part_alone(
+        &mut self,
+        live: &Live,
+        step: StepIndex,
+        script: &Script,
+        effect: &Effect,
+        index: u32,
+        resumed: Progress,
+    ) -> Result<(), Halt> {
+        if !lock::is_held(&live.session).await.map_err(Fault::from)? {
+            let message = "the runner lock was let go by a script (pg_advisory_unlock_all?), so this part was not begun";
+            return Err(Fault::Refused(Box::new(Failure::own("ME409", message))).into());
+        }
+        let author = author_query(script, index);
+        let client = &live.session.client;
+        client.batch_execute(&settings_before(script, index)).await.map_err(Fault::from)?;
+        let now = observe(client, effect, author.as_deref()).await.map_err(Fault::from)?;
+        let before = resumed.before.clone().unwrap_or_else(|| now.clone());
+        let finding = match (&resumed.before, resumed.attested) {
+            (Some(before), attested) => {
+                let found = judge(effect, before, &now);
+                let attested_done = found.evidence == Evidence::Unknown && attested == Some(true);
+                (found.evidence == Evidence::Done || attested_done, found.remedies)
+            }
+            // IF NOT EXISTS would take an unusable index for the index.
+            (None, _) => (false, judge(effect, &before, &now).remedies),
+        };
+        self.announce(live, step, script, index, &before).await?;
+        self.sweep(live, &finding.1).await?;
+        let finalized = finding.1.iter().any(|remedy| matches!(remedy, Remedy::FinalizeDetach { .. }));
+        if !finding.0 && !finalized {
+            self.send_alone(live, step, script, effect, index, &before).await?;
+        }
+        live.session.reset().await.map_err(Fault::from)?;
+        let mark = self.parts_mark(step, script, index + 1, None);
+        self.mark_alone(live, &mark).await
+    }
+
+    /// The history says that this part is about to run, and what was there before it.
+    async fn announce(
+        &mut self,
+        live: &Live,
+        step: StepIndex,
+        script: &Script,
+        index: u32,
+        before: &Observed,
+    ) -> Result<(), Halt> {
+        live.session.reset().await.map_err(Fault::from)?;
+        let json = serde_json::to_string(before).unwrap_or_default();
+        let mark = self.parts_mark(step, script, index, Some(json));
+        self.mark_alone(live, &mark).await?;
+        let settings = format!("{}{UNLIMITED}", settings_before(script, index));
+        live.session.client.batch_execute(&settings).await.map_err(Fault::from)?;
+        Ok(())
+    }
+
+    async fn send_alone(
+        &mut self,
+        live: &Live,
+        step: StepIndex,
+        script: &Script,
+        effect: &Effect,
+        index: u32,
+        before: &Observed,
+    ) -> Result<(), Halt> {
+        let Some(statement) = script
+            .parts
+            .get(index as usize)
+            .and_then(|part| script.statements.get(part.statements.clone()))
+            .and_then(<[_]>::first)
+        else {
+            return Ok(());
+        };
+        self.world.observer.point("alone.before");
+        let sent = send(&live.session.client, statement.sql(&script.text)).await.map_err(Fault::from)?;
+        self.world.observer.point("alone.sent");
+        let answer = self.cancelling(live, sent.answer()).await;
+        self.world.observer.point("alone.after");
+        let Err((_, error)) = answer else { return Ok(()) };
+        let fault = fault(&error, Some(Site::of(script, statement)));
+        if matches!(fault, Fault::Refused(_)) && !self.stopping() {
+            self.clean_up(live, step, effect, index, before).await;
+        }
+        Err(fault.into())
+    }
+
+    /// After a refusal: sweep what the statement left, and take the announcement back if nothing is left of the step.
+    /// Whatever goes wrong here is found again, and settled, when the run is resumed.
+    async fn clean_up(&mut self, live: &Live, step: StepIndex, effect: &Effect, index: u32, before: &Observed) {
+        let swept = async {
+            let now = observe(&live.session.client, effect, None).await.map_err(Fault::from)?;
+            let finding = judge(effect, before, &now);
+            self.sweep(live, &finding.remedies).await?;
+            live.session.reset().await.map_err(Fault::from)?;
+            if index == 0 && !self.unwinding() && finding.evidence == Evidence::NotDone {
+                let gone = Mark::Gone { id: self.run.step_name(step).to_owned() };
+                self.mark_alone(live, &gone).await?;
+            }
+            Ok::<(), Halt>(())
+        }
+        .await;
+        if let Err(Halt::Fault(Fault::Refused(failure))) = swept {
+            self.world.observer.say(&format!("what the failed statement left was not swept up: {}", failure.message));
+        }
+    }
+
+    async fn sweep(&self, live: &Live, remedies: &[Remedy]) -> Result<(), Halt> {
+        for remedy in remedies {
+            let sql = remedy_sql(remedy);
+            self.world.observer.say(&format!("sweeping up after an interrupted statement: {sql}"));
+            self.world.observer.point("sweep.before");
+            let sent = send(&live.session.client, &sql).await.map_err(Fault::from)?;
+            self.cancelling(live, sent.answer()).await.map_err(|(_, error)| fault(&error, None))?;
+            self.world.observer.point("sweep.after");
+        }
+        Ok(())
+    }
+
+    /// Checks, then the row that says "applied" (or its removal). The last act of a script by parts.
+    async fn finish_parts(&mut self, live: &Live, step: StepIndex, script: &Script, began_us: i64) -> Result<(), Halt> {
+        let verify = self.scripts.get(step as usize).and_then(|scripts| scripts.verify.clone());
+        if let Some(verify) = verify.filter(|_| !self.unwinding()) {
+            self.verify_apart(live, &verify).await?;
+        }
+        let duration_us = (self.world.clock)().0.saturating_sub(began_us);
+        let mark = if self.unwinding() {
+            Mark::Gone { id: self.run.step_name(step).to_owned() }
+        } else if script.parts.is_empty() || !script.parts.is_empty() {
+            Mark::Applied { testimony: self.testimony(step), attempt: self.attempt(step), duration_us }
+        } else {
+            return Ok(());
+        };
+        self.mark_alone(live, &mark).await
+    }
+
+    async fn verify_apart(&self, live: &Live, verify: &Script) -> Result<(), Halt> {
+        let client = &live.session.client;
+        client.batch_execute("BEGIN READ ONLY").await.map_err(Fault::from)?;
+        let mut first: Option<Fault> = None;
+        for statement in &verify.statements {
+            let site = Site::of(verify, statement);
+            let sent = ask(client, statement.sql(&verify.text)).await.map_err(Fault::from)?;
+            match self.cancelling(live, sent.answer()).await {
+                Ok(answer) if flight::says_false(&answer.first_column) => {
+                    first.get_or_insert(Fault::Refused(Box::new(flight::untrue(site))));
+                }
+                Ok(_) => {}
+                Err((_, error)) => {
+                    first.get_or_insert(fault(&error, Some(site)));
+                }
+            }
+        }
+        flight::rollback(&live.session).await?;
+        first.map_or(Ok(()), |fault| Err(fault.into()))
+    }
+
+    /// A mark in a transaction of its own, fenced.
+    async fn mark_alone(&mut self, live: &Live, mark: &Mark) -> Result<(), Halt> {
+        let mirror = self.mirror();
+        self.world.observer.point("mark.before");
+        let client = &live.session.client;
+        let fence = flight::fence(&live.session, live.epoch, &After::default());
+        client.batch_execute(&format!("BEGIN; {fence}")).await.map_err(Fault::from)?;
+        write_mark(live, mark, &mirror).await?;
+        self.commit_mirrored(live).await?;
+        self.world.observer.point("mark.after");
+        Ok(())
+    }
+
+    async fn commit_mirrored(&mut self, live: &Live) -> Result<(), Halt> {
+        self.world.observer.point("commit.before");
+        flight::commit(&live.session.client).await.map_err(Fault::from)?.verdict().await?;
+        self.world.observer.point("commit.after");
+        let upto = self.mirror_sent;
+        self.mirrored(upto);
+        Ok(())
+    }
+
+    fn parts_mark(&self, step: StepIndex, script: &Script, done: u32, before: Option<String>) -> Mark {
+        let tokens: Vec<_> = script.parts.iter().take(done as usize).map(|part| script.part_tokens(part)).collect();
+        Mark::Parts {
+            testimony: self.testimony(step),
+            undoing: self.unwinding(),
+            attempt: self.attempt(step),
+            done,
+            tokens: columns(&tokens),
+            before,
+        }
+    }
+}
+
+async fn write_mark(live: &Live, mark: &Mark, mirror: &Mirror) -> Result<(), Halt> {
+    live.scribe.mark(&live.session.client, mark, mirror).await.map_err(Fault::from)?;
+    Ok(())
+}
+
+/// Why the parts did not go on.
+enum Halt {
+    Fault(Fault),
+    Drive(DriveError),
+    Stop,
+}
+
+impl From<Fault> for Halt {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<DriveError> for Halt {
+    fn from(error: DriveError) -> Self {
+        Self::Drive(error)
+    }
+}
+
+/// The effect of a part that runs alone, and its author's `-- verify:` query.
+pub(crate) fn alone(script: &Script, part: u32) -> Option<(Effect, Option<String>)> {
+    match &script.parts.get(part as usize)?.kind {
+        PartKind::Alone { effect } => Some((effect.clone(), author_query(script, part))),
+        PartKind::Transaction { .. } => None,
+    }
+}
+
+fn author_query(script: &Script, part: u32) -> Option<String> {
+    let part = script.parts.get(part as usize)?;
+    let statement = script.statements.get(part.statements.start)?;
+    statement
+        .comment_lines(&script.text)
+        .find_map(|(_, line)| line.strip_prefix("verify:").map(|query| query.trim().trim_end_matches(';').to_owned()))
+}
+
+/// The SET and RESET statements of the parts before one: each part starts from a session that was reset, so what the
+/// script has set by then is set again.
+pub(crate) fn settings_before(script: &Script, part: u32) -> String {
+    let parts = script.parts.iter().take(part as usize);
+    let statements = parts.flat_map(|part| script.statements.get(part.statements.clone()).unwrap_or_default());
+    let settings = statements.filter(|statement| statement.is_session_setting(&script.text));
+    settings.map(|statement| format!("{}; ", statement.sql(&script.text))).collect()
+}

@@ -1,0 +1,296 @@
+//! Steps one after the other on one session. COMMIT of a step and the whole of the next one travel together; the next
+//! one is fenced in the database by what the one before should have done.
+
+use std::future::Future;
+
+use super::{DriveError, Driver, Live};
+use crate::id::Digest;
+use crate::migration::script::Script;
+use crate::pg::failure::Fault;
+use crate::pg::flight::{self, After, Cargo, Commit, Flight};
+use crate::pg::witness::{Mark, Testimony};
+use crate::run::event::Event;
+use crate::run::failure::Failure;
+use crate::run::journal::Journal;
+use crate::run::state::{Direction, StepIndex, StepState};
+
+/// Intents written under one flush. More saves flushes; a crash leaves that many steps to look up, no more.
+const INTENTS: usize = 32;
+
+/// A step whose transaction is open and whose COMMIT was not sent.
+struct Open {
+    step: StepIndex,
+    mirrored: u64,
+    began_us: i64,
+}
+
+/// Whether the pipeline goes on after a step.
+pub(crate) enum Flow {
+    Continue,
+    Stop,
+}
+
+impl<J: Journal> Driver<'_, J> {
+    pub(crate) fn unwinding(&self) -> bool {
+        self.run.direction == Direction::Unwinding
+    }
+
+    /// Runs steps in order until one does not do what it should.
+    pub(crate) async fn pipeline(&mut self, steps: &[StepIndex]) -> Result<(), DriveError> {
+        let mut open = None;
+        for window in steps.chunks(INTENTS) {
+            if !self.write_intents(window).await? {
+                break;
+            }
+            for &step in window {
+                if self.stopping() {
+                    return self.finish_open(open).await;
+                }
+                let flow = match self.script(step, self.unwinding()) {
+                    Some(script) if pipelines(&script) => self.step(step, &script, &mut open).await?,
+                    Some(script) => {
+                        self.finish_open(open.take()).await?;
+                        if self.session.is_none() || self.run.steps.iter().any(|step| step.state == StepState::Failed) {
+                            return Ok(());
+                        }
+                        self.by_parts(step, &script).await?
+                    }
+                    None => {
+                        self.finish_open(open.take()).await?;
+                        self.no_script(step)?
+                    }
+                };
+                if matches!(flow, Flow::Stop) {
+                    return self.flush().await;
+                }
+            }
+        }
+        self.finish_open(open).await
+    }
+
+    /// The intents of a window, durable before the first byte of any of them leaves.
+    async fn write_intents(&mut self, window: &[StepIndex]) -> Result<bool, DriveError> {
+        for &step in window {
+            let script = self.script(step, self.unwinding());
+            let (content, tokens) = script.map_or((Digest::ZERO, Digest::ZERO), |s| (s.content, s.tokens));
+            let attempt = self.run.steps.get(step as usize).map_or(1, |step| step.attempts + 1);
+            self.note(if self.unwinding() {
+                Event::UndoIntent { step, attempt, content, tokens }
+            } else {
+                Event::StepIntent { step, attempt, content, tokens }
+            })?;
+        }
+        self.flush().await?;
+        Ok(self.session.is_some())
+    }
+
+    async fn step(&mut self, step: StepIndex, script: &Script, open: &mut Option<Open>) -> Result<Flow, DriveError> {
+        let Some(part) = script.parts.first() else { return self.no_script(step) };
+        let mark = self.mark(step);
+        let after = self.after(open.as_ref());
+        let verify = self.scripts.get(step as usize).and_then(|scripts| scripts.verify.clone());
+        let verify = verify.filter(|_| !self.unwinding());
+        let mirror = self.mirror();
+        let opened = Open { step, mirrored: self.mirror_sent, began_us: (self.world.clock)().0 };
+        let Some(live) = self.session.take() else { return Ok(Flow::Stop) };
+        let cargo = Cargo {
+            script,
+            part,
+            verify: verify.as_deref(),
+            settings: String::new(),
+            after: &after,
+            epoch: live.epoch,
+            mark: &mark,
+            mirror: &mirror,
+        };
+        let exchange = self.exchange(&live, &cargo, open.is_some()).await;
+        self.session = Some(live);
+        if let (Some(before), Some(verdict)) = (open.take(), exchange.before) {
+            if let Flow::Stop = self.committed(before, verdict).await? {
+                return Ok(Flow::Stop);
+            }
+        }
+        match exchange.body {
+            Ok(()) => {
+                *open = Some(opened);
+                self.flush_sometimes().await?;
+                Ok(Flow::Continue)
+            }
+            Err(fault) => self.faulted(step, fault).await,
+        }
+    }
+
+    /// Sends the COMMIT that is due and a whole step, then awaits both answers. A signal cancels what runs.
+    async fn exchange(&self, live: &Live, cargo: &Cargo<'_>, commit_due: bool) -> Exchange {
+        self.world.observer.point("step.before");
+        let sent: Result<(Option<Commit>, Flight<'_>), tokio_postgres::Error> = async {
+            let commit = if commit_due { Some(flight::commit(&live.session.client).await?) } else { None };
+            Ok((commit, flight::launch(&live.session, &live.scribe, cargo).await?))
+        }
+        .await;
+        self.world.observer.point("step.sent");
+        let (commit, flight) = match sent {
+            Ok(sent) => sent,
+            Err(error) => {
+                let lost = || Fault::Lost(error.to_string());
+                return Exchange { before: commit_due.then(|| Err(lost())), body: Err(lost()) };
+            }
+        };
+        let before = match commit {
+            Some(commit) => Some(commit.verdict().await),
+            None => None,
+        };
+        self.world.observer.point("step.commit_answered");
+        let body = self.cancelling(live, flight.arrive()).await;
+        self.world.observer.point("step.answered");
+        Exchange { before, body }
+    }
+
+    /// Awaits an answer; when the run is told to stop meanwhile, cancels the statement. A cancel that comes too late
+    /// finds nothing to do: the answer tells.
+    pub(crate) async fn cancelling<T>(&self, live: &Live, answer: impl Future<Output = T>) -> T {
+        let mut stop = self.world.stop.clone();
+        tokio::pin!(answer);
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer,
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+        if let Err(error) = live.session.cancel.cancel().await {
+            self.world.observer.say(&format!("the cancel request did not arrive: {error}"));
+        }
+        answer.await
+    }
+
+    /// Sends the COMMIT that is due and awaits its verdict.
+    async fn finish_open(&mut self, open: Option<Open>) -> Result<(), DriveError> {
+        let Some(open) = open else { return Ok(()) };
+        let Some(live) = &self.session else { return Ok(()) };
+        self.world.observer.point("commit.before");
+        let verdict = match flight::commit(&live.session.client).await {
+            Ok(commit) => commit.verdict().await,
+            Err(error) => Err(Fault::Lost(error.to_string())),
+        };
+        self.world.observer.point("commit.after");
+        self.committed(open, verdict).await?;
+        self.flush().await
+    }
+
+    async fn committed(&mut self, open: Open, verdict: Result<(), Fault>) -> Result<Flow, DriveError> {
+        match verdict {
+            Ok(()) => {
+                self.mirrored(open.mirrored);
+                let elapsed = (self.world.clock)().0.saturating_sub(open.began_us);
+                self.note(self.done(open.step, u64::try_from(elapsed).unwrap_or_default()))?;
+                Ok(Flow::Continue)
+            }
+            Err(fault) => self.faulted(open.step, fault).await,
+        }
+    }
+
+    pub(crate) fn done(&self, step: StepIndex, duration_us: u64) -> Event {
+        if self.unwinding() {
+            Event::StepUndone { step, duration_us, adopted: None }
+        } else {
+            Event::StepApplied { step, duration_us, adopted: None }
+        }
+    }
+
+    /// A step did not do what it should. The session is made fit for use again, or given up.
+    pub(crate) async fn faulted(&mut self, step: StepIndex, fault: Fault) -> Result<Flow, DriveError> {
+        self.unsend_mirror();
+        let failure = match fault {
+            Fault::Lost(why) => return self.lost(step, &why).await,
+            Fault::Refused(failure) => failure,
+        };
+        if let Some(live) = &self.session {
+            if flight::rollback(&live.session).await.is_err() {
+                self.session = None;
+            }
+        }
+        // Our own cancel: the step certainly has no effect, and the rest that follows withdraws its intent.
+        let cancelled = self.stopping() && failure.sqlstate.as_deref() == Some("57014");
+        if !cancelled {
+            self.note(if self.unwinding() {
+                Event::UndoFailed { step, failure }
+            } else {
+                Event::StepFailed { step, failure }
+            })?;
+            self.withdraw_intents_behind(step)?;
+        }
+        self.flush().await?;
+        Ok(Flow::Stop)
+    }
+
+    /// Intents are written ahead; those behind a step that failed were fenced off, so it is certain that they had no
+    /// effect.
+    fn withdraw_intents_behind(&mut self, failed: StepIndex) -> Result<(), DriveError> {
+        let waiting = if self.unwinding() { StepState::UndoIntent } else { StepState::Intent };
+        let steps: Vec<StepIndex> = self.run.steps_in(waiting).filter(|step| *step != failed).collect();
+        for step in steps {
+            self.note(Event::StepCleared { step, label: 'E' })?;
+        }
+        Ok(())
+    }
+
+    async fn lost(&mut self, step: StepIndex, why: &str) -> Result<Flow, DriveError> {
+        self.session = None;
+        self.unsend_mirror();
+        self.world.observer.say(&format!("the connection was lost during {}: {why}", self.run.step_name(step)));
+        self.note(Event::StepInDoubt { step, message: why.to_owned() })?;
+        self.flush().await?;
+        Ok(Flow::Stop)
+    }
+
+    fn no_script(&mut self, step: StepIndex) -> Result<Flow, DriveError> {
+        let failure = Box::new(Failure::own(
+            "ME408",
+            format!("there is no script to run for {}: neither a file nor a copy in the history", self.run.step_name(step)),
+        ));
+        self.note(if self.unwinding() {
+            Event::UndoFailed { step, failure }
+        } else {
+            Event::StepFailed { step, failure }
+        })?;
+        self.withdraw_intents_behind(step)?;
+        Ok(Flow::Stop)
+    }
+
+    pub(crate) fn testimony(&self, step: StepIndex) -> Testimony {
+        self.scripts.get(step as usize).map(|scripts| scripts.testimony.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn attempt(&self, step: StepIndex) -> u32 {
+        self.run.steps.get(step as usize).map_or(1, |step| step.attempts)
+    }
+
+    fn mark(&self, step: StepIndex) -> Mark {
+        if self.unwinding() {
+            Mark::Gone { id: self.run.step_name(step).to_owned() }
+        } else {
+            Mark::Applied { testimony: self.testimony(step), attempt: self.attempt(step), duration_us: 0 }
+        }
+    }
+
+    fn after(&self, open: Option<&Open>) -> After {
+        let before: Vec<String> = open.map(|open| self.run.step_name(open.step).to_owned()).into_iter().collect();
+        if self.unwinding() {
+            After { gone: before, ..After::default() }
+        } else {
+            After { needs: before, ..After::default() }
+        }
+    }
+}
+
+/// The answers to one message train.
+struct Exchange {
+    /// To the COMMIT of the step before.
+    before: Option<Result<(), Fault>>,
+    /// To everything of the step but its COMMIT.
+    body: Result<(), Fault>,
+}
+
+/// Whether a script can be sent without waiting: one transaction, and no data block, which needs the server's go-ahead.
+fn pipelines(script: &Script) -> bool {
+    script.transactional() && script.statements.iter().all(|statement| statement.copy_data.is_none())
+}

@@ -1,0 +1,109 @@
+//! Writing down: fold, journal, mirror.
+
+use super::{DriveError, Driver};
+use crate::pg::witness::{Mirror, RunLine};
+use crate::run::event::{Event, Recorded};
+use crate::run::journal::Journal;
+use crate::run::state::{Rest, RestReason, StepIndex};
+
+/// Outcomes may wait this long in memory, in microseconds: losing one costs nothing, because the witness is in the
+/// database (rows D and M), and a flush per step would cost more than the step.
+const LINGER_US: i64 = 20_000;
+
+impl<J: Journal> Driver<'_, J> {
+    /// Folds an event in and queues it for the journal. Use [`Self::flush`] before anything that depends on it.
+    pub(crate) fn note(&mut self, event: Event) -> Result<(), DriveError> {
+        let at = (self.world.clock)();
+        let record = Recorded { run: self.run.run, seq: self.run.events + 1, at, event };
+        self.run.apply(&record)?;
+        self.world.observer.event(&self.run, &record);
+        self.queue.push((at, record.event));
+        Ok(())
+    }
+
+    /// Makes everything noted durable.
+    pub(crate) async fn flush(&mut self) -> Result<(), DriveError> {
+        self.flushed_at = (self.world.clock)();
+        if self.queue.is_empty() {
+            return Ok(());
+        }
+        self.world.observer.point("journal.before");
+        let events = std::mem::take(&mut self.queue);
+        let first = self.run.events + 1 - events.len() as u64;
+        let sealed = self.world.journal.append(self.run.run, events.clone()).await?;
+        self.world.observer.point("journal.after");
+        for ((seq, (at, event)), sealed) in (first..).zip(events).zip(sealed) {
+            self.unmirrored.push((Recorded { run: self.run.run, seq, at, event }, sealed));
+        }
+        Ok(())
+    }
+
+    /// Makes outcomes durable now and then.
+    pub(crate) async fn flush_sometimes(&mut self) -> Result<(), DriveError> {
+        let due = (self.world.clock)().0 - self.flushed_at.0 >= LINGER_US;
+        if due { self.flush().await } else { Ok(()) }
+    }
+
+    /// Notes one event and makes it durable.
+    pub(crate) async fn record(&mut self, event: Event) -> Result<(), DriveError> {
+        self.note(event)?;
+        self.flush().await
+    }
+
+    /// Brings the run to rest, on disk and, where it can be reached, in the database.
+    pub(crate) async fn rest(
+        &mut self,
+        reason: RestReason,
+        step: Option<StepIndex>,
+        message: &str,
+    ) -> Result<(), DriveError> {
+        self.record(Event::Rested(Rest { reason, step, message: message.to_owned() })).await
+    }
+
+    /// What the database does not have yet, to ride along with the next transaction.
+    pub(crate) fn mirror(&mut self) -> Mirror {
+        let mut mirror = Mirror::default();
+        let sent = self.mirror_sent;
+        for (record, sealed) in self.unmirrored.iter().filter(|(record, _)| record.seq > sent) {
+            mirror.push(record, record.event.step().map(|step| self.run.step_name(step)), sealed);
+        }
+        self.mirror_sent = self.unmirrored.last().map_or(sent, |(record, _)| record.seq.max(sent));
+        mirror
+    }
+
+    /// A transaction that carried the mirror up to here was committed.
+    pub(crate) fn mirrored(&mut self, upto: u64) {
+        self.unmirrored.retain(|(record, _)| record.seq > upto);
+    }
+
+    /// A transaction that carried the mirror was not committed: what it carried is due again.
+    pub(crate) fn unsend_mirror(&mut self) {
+        self.mirror_sent = self.unmirrored.first().map_or(self.mirror_sent, |(record, _)| record.seq - 1);
+    }
+
+    /// Writes the run's line and the rest of the mirror to the database. The journal is ahead of it already, so a
+    /// failure here loses nothing and is only told.
+    pub(crate) async fn publish(&mut self) {
+        self.unsend_mirror();
+        let mirror = self.mirror();
+        let Some(live) = &self.session else { return };
+        let line = RunLine {
+            state: self.run.state,
+            rest: self.run.rest.as_ref(),
+            rest_step: self.run.rest.as_ref().and_then(|rest| rest.step).map(|step| self.run.step_name(step)),
+            finished_at: self.run.finished_at,
+        };
+        match live.scribe.state(&live.session.client, &line, &mirror).await {
+            Ok(()) => {
+                let upto = self.mirror_sent;
+                self.mirrored(upto);
+            }
+            Err(error) => {
+                self.unsend_mirror();
+                self.world.observer.say(&format!(
+                    "the run's state could not be written to the database ({error}); the journal has it, and the next command brings it up to date"
+                ));
+            }
+        }
+    }
+}

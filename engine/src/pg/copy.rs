@@ -1,0 +1,65 @@
+//! Scripts with `COPY … FROM stdin` and its data: the server must give its go-ahead before the data is sent, so these
+//! are sent message by message.
+
+use futures_util::SinkExt as _;
+use tokio_postgres::CopyInSink;
+
+use super::failure::{Fault, fault};
+use super::flight::{Cargo, Group, RESET, fence, group, says_false, untrue};
+use super::send::{ask, send};
+use super::session::Session;
+use super::witness::Scribe;
+
+/// Data sent at once, in bytes.
+const CHUNK: usize = 256 * 1024;
+
+/// Does what a flight does, waiting for each answer. COMMIT is left to the caller.
+pub(crate) async fn carry(session: &Session, scribe: &Scribe, cargo: &Cargo<'_>) -> Result<(), Fault> {
+    let client = &session.client;
+    let opening = super::flight::opening(session, cargo);
+    plain(session, &opening).await?;
+    for group in group(cargo.script, cargo.part) {
+        match group.copy_data() {
+            Some(data) => copy(session, &group, data).await?,
+            None => {
+                let sent = send(client, group.text()).await?;
+                sent.answer().await.map_err(|(answer, error)| fault(&error, Some(group.site(answer.completed))))?;
+            }
+        }
+    }
+    if let Some(verify) = cargo.verify {
+        plain(session, "SAVEPOINT migengine_verify; SET TRANSACTION READ ONLY").await?;
+        for statement in &verify.statements {
+            let site = super::failure::Site::of(verify, statement);
+            let sent = ask(client, statement.sql(&verify.text)).await?;
+            let answer = sent.answer().await.map_err(|(_, error)| fault(&error, Some(site)))?;
+            if says_false(&answer.first_column) {
+                return Err(Fault::Refused(Box::new(untrue(site))));
+            }
+        }
+        plain(session, "ROLLBACK TO SAVEPOINT migengine_verify").await?;
+    }
+    plain(session, &format!("{RESET}{}", session.settings_sql())).await?;
+    // The script may have run for long: the fence at its start holds the lease row until COMMIT, so once is enough.
+    let _ = fence;
+    scribe.mark(client, cargo.mark, cargo.mirror).await?;
+    Ok(())
+}
+
+async fn plain(session: &Session, sql: &str) -> Result<(), Fault> {
+    let sent = send(&session.client, sql).await?;
+    sent.answer().await.map(|_| ()).map_err(|(_, error)| fault(&error, None))
+}
+
+async fn copy(session: &Session, group: &Group<'_>, data: &str) -> Result<(), Fault> {
+    let site = group.site(0);
+    let wrong = |error: tokio_postgres::Error| fault(&error, Some(site));
+    let sink: CopyInSink<Bytes> = session.client.copy_in(group.text()).await.map_err(wrong)?;
+    tokio::pin!(sink);
+    for chunk in data.as_bytes().chunks(CHUNK) {
+        sink.send(Bytes::copy_from_slice(chunk)).await.map_err(wrong)?;
+    }
+    sink.finish().await.map(|_| ()).map_err(wrong)
+}
+
+use bytes::Bytes;

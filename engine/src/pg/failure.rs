@@ -1,0 +1,116 @@
+//! From a driver's error to what we know: refused (certainly no effect) or lost (unknown).
+
+use super::sqlstate::{Lost, ServerError};
+use crate::diag::Position;
+use crate::migration::script::Script;
+use crate::run::failure::Failure;
+use crate::sql::split::Statement;
+
+/// Why a message did not do what it should.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The server refused it: certainly without effect.
+    Refused(Box<Failure>),
+    /// The session ended before the answer came.
+    Lost(String),
+}
+
+/// Where in a file something was sent from.
+#[derive(Clone, Copy)]
+pub(crate) struct Site<'a> {
+    pub(crate) script: &'a Script,
+    pub(crate) statement: Option<&'a Statement>,
+    /// Byte offset in the file of the first byte of the message, which the server's positions count from.
+    pub(crate) sent_from: Option<usize>,
+}
+
+/// Longest excerpt of a statement kept with a failure, in characters.
+const EXCERPT: usize = 400;
+
+impl<'a> Site<'a> {
+    /// One statement, sent alone.
+    pub(crate) fn of(script: &'a Script, statement: &'a Statement) -> Self {
+        Self { script, statement: Some(statement), sent_from: Some(statement.text.start as usize) }
+    }
+
+    /// A script as a whole.
+    pub(crate) fn whole(script: &'a Script) -> Self {
+        Self { script, statement: None, sent_from: None }
+    }
+
+    /// Adds file, line, column and statement to a failure. `character` is the server's position, from 1, in what was
+    /// sent.
+    fn place_at(&self, mut failure: Failure, character: Option<u32>) -> Failure {
+        failure.file = Some(self.script.file.clone());
+        let text: &str = &self.script.text;
+        let exact = character.zip(self.sent_from).and_then(|(character, from)| {
+            let sent = text.get(from..)?;
+            let (offset, _) = sent.char_indices().nth(character.saturating_sub(1) as usize)?;
+            Some(from + offset)
+        });
+        // The server's position names the statement better than counting answers does.
+        let statement = exact
+            .and_then(|offset| {
+                self.script.statements.iter().find(|statement| statement.text.range().contains(&offset))
+            })
+            .or(self.statement);
+        let offset = exact.or(statement.map(|statement| statement.text.start as usize));
+        if let Some(offset) = offset {
+            let position = Position::of(text, offset);
+            failure.line = Some(position.line);
+            failure.column = Some(position.column);
+        }
+        failure.statement = statement.map(|statement| {
+            let sql = statement.sql(text);
+            match sql.char_indices().nth(EXCERPT) {
+                Some((end, _)) => format!("{}...", sql.get(..end).unwrap_or_default()),
+                None => sql.to_owned(),
+            }
+        });
+        failure
+    }
+
+    /// Adds the place of the statement itself.
+    pub(crate) fn place(&self, failure: Failure) -> Failure {
+        self.place_at(failure, None)
+    }
+}
+
+/// Classifies an error of the driver.
+pub(crate) fn fault(error: &tokio_postgres::Error, site: Option<Site<'_>>) -> Fault {
+    match ServerError::from_pg(error) {
+        Ok(server) => {
+            let code = match server.code.as_str() {
+                "ME001" => "ME304",
+                "ME002" => "ME406",
+                _ => "ME401",
+            };
+            let failure = Failure {
+                code: code.to_owned(),
+                message: server.message.clone(),
+                sqlstate: Some(server.code.clone()),
+                detail: server.detail.clone(),
+                hint: server.hint.clone(),
+                context: server.where_.clone(),
+                objects: [
+                    server.schema.clone().unwrap_or_default(),
+                    server.table.clone().unwrap_or_default(),
+                    server.column.clone().unwrap_or_default(),
+                    server.constraint.clone().unwrap_or_default(),
+                ],
+                ..Failure::default()
+            };
+            Fault::Refused(Box::new(match site {
+                Some(site) => site.place_at(failure, server.position),
+                None => failure,
+            }))
+        }
+        Err(Lost { message, .. }) => Fault::Lost(message),
+    }
+}
+
+impl From<tokio_postgres::Error> for Fault {
+    fn from(error: tokio_postgres::Error) -> Self {
+        fault(&error, None)
+    }
+}

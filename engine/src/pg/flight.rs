@@ -1,0 +1,246 @@
+//! A transactional step on its way: BEGIN, fence, script, verification and witness leave together; COMMIT is a message
+//! of its own, sent when all of them were answered, and travels with the whole of the next step.
+
+use tokio_postgres::Client;
+
+use super::failure::{Fault, Site, fault};
+use super::layout::quote_literal;
+use super::send::{Sent, Started, ask, send, start};
+use super::session::Session;
+use super::witness::{Mark, Mirror, Scribe};
+use crate::id::Epoch;
+use crate::migration::script::{Part, PartKind, Script};
+use crate::run::failure::Failure;
+use crate::sql::split::Statement;
+
+/// What goes into one transaction.
+pub(crate) struct Cargo<'a> {
+    /// The script.
+    pub(crate) script: &'a Script,
+    /// The part of it.
+    pub(crate) part: &'a Part,
+    /// Checks to run before the witness is written.
+    pub(crate) verify: Option<&'a Script>,
+    /// Settings that earlier parts of the same script made, as SQL.
+    pub(crate) settings: String,
+    /// The steps that travel right before this one.
+    pub(crate) after: &'a After,
+    /// Fencing number.
+    pub(crate) epoch: Epoch,
+    /// What the history row becomes.
+    pub(crate) mark: &'a Mark,
+    /// Journal records to mirror.
+    pub(crate) mirror: &'a Mirror,
+}
+
+/// What must hold in the database for a step to begin: its predecessor in the pipeline did what it should. Its COMMIT
+/// was not answered yet when this step is sent.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct After {
+    /// Must be in effect.
+    pub(crate) needs: Vec<String>,
+    /// Must not be in effect.
+    pub(crate) gone: Vec<String>,
+}
+
+/// A transaction whose messages were sent, and whose COMMIT was not.
+pub(crate) struct Flight<'a> {
+    opening: Sent,
+    groups: Vec<(Sent, Group<'a>)>,
+    checks: Vec<(Sent, Site<'a>)>,
+    closing: Sent,
+    witness: Started<'a, u64>,
+}
+
+/// Consecutive statements that travel in one message.
+#[derive(Clone, Copy)]
+pub(crate) struct Group<'a> {
+    script: &'a Script,
+    statements: &'a [Statement],
+}
+
+/// Longest message made of several statements, in bytes. A statement that is longer alone travels alone.
+const GROUP_BYTES: usize = 64 * 1024;
+
+/// What a session is set back to after a script, before anything of ours runs in the same session.
+pub(crate) const RESET: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; ";
+
+/// Sends a whole step without waiting for any of it.
+pub(crate) async fn launch<'a>(
+    session: &'a Session,
+    scribe: &'a Scribe,
+    cargo: &Cargo<'a>,
+) -> Result<Flight<'a>, tokio_postgres::Error> {
+    let client = &session.client;
+    let opening = send(client, &opening(session, cargo)).await?;
+    let mut groups = Vec::new();
+    for group in group(cargo.script, cargo.part) {
+        groups.push((send(client, group.text()).await?, group));
+    }
+    let mut checks = Vec::new();
+    let mut closing_sql = String::new();
+    if let Some(verify) = cargo.verify {
+        let sql = "SAVEPOINT migengine_verify; SET TRANSACTION READ ONLY";
+        checks.push((send(client, sql).await?, Site::whole(verify)));
+        for statement in &verify.statements {
+            checks.push((ask(client, statement.sql(&verify.text)).await?, Site::of(verify, statement)));
+        }
+        closing_sql.push_str("ROLLBACK TO SAVEPOINT migengine_verify; ");
+    }
+    closing_sql.push_str(RESET);
+    closing_sql.push_str(&session.settings_sql());
+    let closing = send(client, &closing_sql).await?;
+    let witness = start(scribe.mark(client, cargo.mark, cargo.mirror)).await;
+    Ok(Flight { opening, groups, checks, closing, witness })
+}
+
+/// BEGIN with the author's options, the step's limits, and the fence. A script that begins with SET TRANSACTION must
+/// say so before the first query, and the fence is one: the statement is sent ahead of it, and again in its place,
+/// where PostgreSQL accepts the repetition.
+fn opening(session: &Session, cargo: &Cargo<'_>) -> String {
+    let options = match &cargo.part.kind {
+        PartKind::Transaction { begin: Some(options) } => options.as_str(),
+        _ => "",
+    };
+    let limits: String = cargo
+        .script
+        .header
+        .limits()
+        .into_iter()
+        .map(|(name, value)| format!("SET LOCAL {name} = {}; ", quote_literal(&value)))
+        .collect();
+    format!("BEGIN {options}; {limits}{}; {}", fence(session, cargo.epoch, cargo.after), cargo.settings)
+}
+
+/// The statement that refuses to go on when this runner was superseded, or the step before did not do what it should.
+pub(crate) fn fence(session: &Session, epoch: Epoch, after: &After) -> String {
+    let array = |ids: &[String]| ids.iter().map(|id| quote_literal(id)).collect::<Vec<_>>().join(", ");
+    format!(
+        "SELECT {}.fence({epoch}, ARRAY[{}]::text[], ARRAY[{}]::text[])",
+        session.schema.quoted(),
+        array(&after.needs),
+        array(&after.gone)
+    )
+}
+
+/// Cuts a part into messages: as many statements as fit, but a change of how strings are read stands alone, because
+/// the server reads a whole message at once.
+pub(crate) fn group<'a>(script: &'a Script, part: &Part) -> Vec<Group<'a>> {
+    let statements = script.statements.get(part.statements.clone()).unwrap_or_default();
+    let mut groups = Vec::new();
+    let mut first = 0;
+    for index in 0..statements.len() {
+        let group = Group { script, statements: &statements[first..=index] }; // invariant: first <= index < len
+        let next_fits = statements.get(index + 1).is_some_and(|next| {
+            next.copy_data.is_none()
+                && next.text.end as usize - group.start() <= GROUP_BYTES
+                && next.standard_strings == statements[index].standard_strings // invariant: index < len
+        });
+        let alone = statements[index].copy_data.is_some(); // invariant: index < len
+        if alone || !next_fits {
+            groups.push(group);
+            first = index + 1;
+        }
+    }
+    groups
+}
+
+impl<'a> Group<'a> {
+    fn start(&self) -> usize {
+        self.statements.first().map_or(0, |statement| statement.text.start as usize)
+    }
+
+    /// The bytes of the file from the first statement to the last.
+    pub(crate) fn text(&self) -> &'a str {
+        let end = self.statements.last().map_or(0, |statement| statement.text.end as usize);
+        self.script.text.get(self.start()..end).unwrap_or_default()
+    }
+
+    /// The COPY data behind its only statement, if it has some.
+    pub(crate) fn copy_data(&self) -> Option<&'a str> {
+        let statement = self.statements.first()?;
+        statement.copy_data.as_ref().map(|span| span.of(&self.script.text))
+    }
+
+    /// Where an error came from, by how many statements of the group were completed before it.
+    pub(crate) fn site(&self, completed: usize) -> Site<'a> {
+        let statement = self.statements.get(completed).or(self.statements.last());
+        Site { script: self.script, statement, sent_from: Some(self.start()) }
+    }
+}
+
+impl Flight<'_> {
+    /// Awaits everything but the COMMIT. The first error counts; those after it only say that the transaction is
+    /// aborted.
+    pub(crate) async fn arrive(self) -> Result<(), Fault> {
+        let mut first: Option<Fault> = None;
+        let mut note = |fault: Fault| {
+            first.get_or_insert(fault);
+        };
+        if let Err((_, error)) = self.opening.answer().await {
+            note(fault(&error, None));
+        }
+        for (sent, group) in self.groups {
+            if let Err((answer, error)) = sent.answer().await {
+                note(fault(&error, Some(group.site(answer.completed))));
+            }
+        }
+        for (sent, site) in self.checks {
+            match sent.answer().await {
+                Ok(answer) if says_false(&answer.first_column) => note(Fault::Refused(Box::new(untrue(site)))),
+                Ok(_) => {}
+                Err((_, error)) => note(fault(&error, Some(site))),
+            }
+        }
+        if let Err((_, error)) = self.closing.answer().await {
+            note(fault(&error, None));
+        }
+        match self.witness.answer().await {
+            Ok(1) => {}
+            Ok(_) => note(Fault::Refused(Box::new(Failure::own(
+                "ME407",
+                "the history already holds this migration; nothing was changed",
+            )))),
+            Err(error) => note(fault(&error, None)),
+        }
+        first.map_or(Ok(()), Err)
+    }
+}
+
+/// Whether a check's rows hold a `false` in their first column.
+pub(crate) fn says_false(column: &[Option<String>]) -> bool {
+    column.iter().flatten().any(|cell| cell == "f" || cell.eq_ignore_ascii_case("false"))
+}
+
+/// The failure of a check that answered `false`.
+pub(crate) fn untrue(site: Site<'_>) -> Failure {
+    site.place(Failure::own("ME403", "the verification is not true"))
+}
+
+/// A COMMIT that was sent.
+pub(crate) struct Commit(Sent);
+
+/// Sends COMMIT, and nothing else.
+pub(crate) async fn commit(client: &Client) -> Result<Commit, tokio_postgres::Error> {
+    Ok(Commit(send(client, "COMMIT").await?))
+}
+
+impl Commit {
+    /// Awaits the verdict. An error of the server's means that nothing of the transaction took effect (a deferred
+    /// constraint, for instance); a lost answer means that nobody knows.
+    pub(crate) async fn verdict(self) -> Result<(), Fault> {
+        match self.0.answer().await {
+            Ok(_) => Ok(()),
+            Err((_, error)) => Err(fault(&error, None)),
+        }
+    }
+}
+
+/// Ends an aborted transaction, so that the session can go on.
+pub(crate) async fn rollback(session: &Session) -> Result<(), Fault> {
+    let sql = format!("ROLLBACK; {RESET}{}", session.settings_sql());
+    match send(&session.client, &sql).await {
+        Ok(sent) => sent.answer().await.map(|_| ()).map_err(|(_, error)| fault(&error, None)),
+        Err(error) => Err(fault(&error, None)),
+    }
+}

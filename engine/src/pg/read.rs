@@ -1,0 +1,295 @@
+//! Everything the engine wants to know of a database before it decides: read in one round trip, changing nothing.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::{Client, Row};
+
+use super::layout::{LAYOUT, SchemaName};
+use crate::id::{Digest, Epoch, MigrationId, RunId, Timestamp};
+
+/// Facts about the server and the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// `server_version_num`, 150018 for 15.18.
+    pub version: i32,
+    /// `server_version`, for people.
+    pub version_text: String,
+    /// Backend of this session.
+    pub pid: i32,
+    /// Start of that backend.
+    pub backend_start: Timestamp,
+    /// A standby, or set read-only.
+    pub read_only: bool,
+    /// Database.
+    pub database: String,
+    /// Role.
+    pub role: String,
+    /// `system_identifier`, 0 where it may not be read.
+    pub system: u64,
+}
+
+/// One history row without its SQL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// The migration.
+    pub id: MigrationId,
+    /// Order of application.
+    pub position: i64,
+    /// `begun`, `applied` or `undoing`.
+    pub state: HistoryState,
+    /// The run that wrote it.
+    pub run: Option<RunId>,
+    /// Checksum over bytes.
+    pub content: Digest,
+    /// Checksum over tokens.
+    pub tokens: Digest,
+    /// What it required.
+    pub requires: Vec<MigrationId>,
+    /// Whether a reverse script is kept.
+    pub has_down: bool,
+    /// Parts done in the direction of `state`.
+    pub parts_done: u32,
+    /// Token checksums of those parts.
+    pub part_tokens: Vec<Digest>,
+    /// Catalog state before the part after those, as the predicate needs it; absent when none was begun.
+    pub part_before: Option<String>,
+    /// When it took effect.
+    pub applied_at: Timestamp,
+    /// How long that took, in microseconds.
+    pub duration_us: Option<i64>,
+}
+
+/// What a history row says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistoryState {
+    /// A script by parts was begun.
+    Begun,
+    /// In effect.
+    Applied,
+    /// In effect, and its reverse script by parts was begun.
+    Undoing,
+}
+
+/// One row of the run table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRow {
+    /// The run.
+    pub run: RunId,
+    /// `apply` or `rollback`.
+    pub kind: String,
+    /// State by name.
+    pub state: String,
+    /// Rest reason by name.
+    pub rest: Option<String>,
+    /// Rest in words.
+    pub rest_message: Option<String>,
+    /// Epoch under which it was last moved.
+    pub epoch: Epoch,
+    /// Records in its journal when that happened.
+    pub records: u64,
+    /// Head of its journal then.
+    pub head: Option<Digest>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it became final.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// The engine's tables, read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ledger {
+    /// Identity of the database.
+    pub uuid: String,
+    /// Current epoch.
+    pub epoch: Epoch,
+    /// Who holds or last held the lease, for people.
+    pub holder: Option<String>,
+    /// Backend that holds or last held it.
+    pub holder_pid: Option<i32>,
+    /// History by id.
+    pub history: BTreeMap<MigrationId, HistoryRow>,
+    /// Runs that are not final, oldest first.
+    pub unfinished: Vec<RunRow>,
+}
+
+/// What was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseState {
+    /// The server.
+    pub server: ServerFacts,
+    /// The engine's tables; absent when they were never made.
+    pub ledger: Option<Ledger>,
+}
+
+/// Why the state could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The tables were made by a newer engine.
+    #[error(
+        "[ME321] the schema {schema} was made by a newer migengine (layout {found}); this one knows layout {known}. Nothing was changed; use the newer migengine"
+    )]
+    Newer {
+        /// The schema.
+        schema: String,
+        /// Layout found.
+        found: i32,
+        /// Layout known.
+        known: i32,
+    },
+    /// The tables hold something no engine wrote.
+    #[error("[ME322] the schema {schema} holds what migengine did not write: {what}. Nothing was changed")]
+    Foreign {
+        /// The schema.
+        schema: String,
+        /// What.
+        what: String,
+    },
+    /// The server is too old.
+    #[error("[ME323] the server is PostgreSQL {found}; migengine needs 14 or newer. Nothing was changed")]
+    TooOld {
+        /// Its version.
+        found: String,
+    },
+    /// The server or the line failed.
+    #[error(transparent)]
+    Server(#[from] tokio_postgres::Error),
+}
+
+const SERVER: &str = "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
+    pg_backend_pid(), (extract(epoch FROM (SELECT backend_start FROM pg_stat_get_activity(pg_backend_pid()))) * 1000000)::bigint, \
+    pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool, current_database()::text, session_user::text, \
+    CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE') THEN (SELECT system_identifier FROM pg_control_system()) ELSE 0 END";
+
+const LEDGER: &str =
+    "SELECT i.uuid::text, i.layout, l.epoch, l.holder, l.pid FROM {schema}.identity i, {schema}.lease l";
+
+const HISTORY: &str = "SELECT id, position, state, run_id, content, tokens, requires, down_sql IS NOT NULL, parts_done, part_tokens, \
+    part_before, (extract(epoch FROM applied_at) * 1000000)::bigint, duration_us FROM {schema}.history ORDER BY position";
+
+const RUNS: &str = "SELECT run_id, kind, state, rest, rest_message, epoch, records, head, \
+    (extract(epoch FROM started_at) * 1000000)::bigint, (extract(epoch FROM finished_at) * 1000000)::bigint FROM {schema}.run \
+    WHERE finished_at IS NULL ORDER BY started_at";
+
+/// Reads everything. The queries travel together.
+///
+/// # Errors
+/// See [`ReadError`].
+pub async fn read(client: &Client, schema: &SchemaName) -> Result<DatabaseState, ReadError> {
+    let (ledger_sql, history_sql, runs_sql) = (schema.fill(LEDGER), schema.fill(HISTORY), schema.fill(RUNS));
+    let none: [(&(dyn tokio_postgres::types::ToSql + Sync), tokio_postgres::types::Type); 0] = [];
+    let (server, ledger, history, runs) = tokio::join!(
+        client.query_typed(SERVER, &none),
+        client.query_typed(&ledger_sql, &none),
+        client.query_typed(&history_sql, &none),
+        client.query_typed(&runs_sql, &none),
+    );
+    let server = match server?.first() {
+        Some(row) => server_facts(row)?,
+        None => return Err(ReadError::Foreign { schema: schema.quoted().to_owned(), what: "no answer".to_owned() }),
+    };
+    if server.version < 140_000 {
+        return Err(ReadError::TooOld { found: server.version_text });
+    }
+    let ledger = match ledger {
+        Ok(rows) => rows,
+        Err(error) if is_missing(&error) => return Ok(DatabaseState { server, ledger: None }),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(row) = ledger.first() else {
+        return Err(ReadError::Foreign { schema: schema.quoted().to_owned(), what: "an empty identity".to_owned() });
+    };
+    let layout: i32 = row.try_get(1)?;
+    if layout > LAYOUT {
+        return Err(ReadError::Newer { schema: schema.quoted().to_owned(), found: layout, known: LAYOUT });
+    }
+    let ledger = Ledger {
+        uuid: row.try_get(0)?,
+        epoch: Epoch(u64::try_from(row.try_get::<_, i64>(2)?).unwrap_or_default()),
+        holder: row.try_get(3)?,
+        holder_pid: row.try_get(4)?,
+        history: history?.iter().map(|row| history_row(row, schema)).collect::<Result<_, _>>()?,
+        unfinished: runs?.iter().map(|row| run_row(row, schema)).collect::<Result<_, _>>()?,
+    };
+    Ok(DatabaseState { server, ledger: Some(ledger) })
+}
+
+/// All runs, finished ones included, oldest first.
+///
+/// # Errors
+/// See [`ReadError`]; an empty list when the tables were never made.
+pub async fn all_runs(client: &Client, schema: &SchemaName) -> Result<Vec<RunRow>, ReadError> {
+    match client.query(&schema.fill(&RUNS.replace("WHERE finished_at IS NULL ", "")), &[]).await {
+        Ok(rows) => rows.iter().map(|row| run_row(row, schema)).collect(),
+        Err(error) if is_missing(&error) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether the server says that a table or its schema does not exist.
+pub(crate) fn is_missing(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| matches!(code.code(), "42P01" | "3F000"))
+}
+
+fn server_facts(row: &Row) -> Result<ServerFacts, ReadError> {
+    Ok(ServerFacts {
+        version: row.try_get(0)?,
+        version_text: row.try_get(1)?,
+        pid: row.try_get(2)?,
+        backend_start: Timestamp(row.try_get(3)?),
+        read_only: row.try_get(4)?,
+        database: row.try_get(5)?,
+        role: row.try_get(6)?,
+        system: row.try_get::<_, i64>(7)?.cast_unsigned(),
+    })
+}
+
+fn history_row(row: &Row, schema: &SchemaName) -> Result<(MigrationId, HistoryRow), ReadError> {
+    let foreign = |what: String| ReadError::Foreign { schema: schema.quoted().to_owned(), what };
+    let id: String = row.try_get(0)?;
+    let id = MigrationId::new(id).map_err(|error| foreign(error.to_string()))?;
+    let digest = |bytes: &[u8]| Digest::from_slice(bytes).ok_or_else(|| foreign(format!("a checksum of {id}")));
+    let state = match row.try_get::<_, &str>(2)? {
+        "begun" => HistoryState::Begun,
+        "applied" => HistoryState::Applied,
+        "undoing" => HistoryState::Undoing,
+        other => return Err(foreign(format!("the state `{other}` of {id}"))),
+    };
+    let requires: Vec<String> = row.try_get(6)?;
+    let part_tokens: Vec<&[u8]> = row.try_get(9)?;
+    let history = HistoryRow {
+        position: row.try_get(1)?,
+        state,
+        run: row.try_get::<_, &str>(3)?.parse().ok(),
+        content: digest(row.try_get(4)?)?,
+        tokens: digest(row.try_get(5)?)?,
+        requires: requires.into_iter().filter_map(|id| MigrationId::new(id).ok()).collect(),
+        has_down: row.try_get(7)?,
+        parts_done: u32::try_from(row.try_get::<_, i32>(8)?).unwrap_or_default(),
+        part_tokens: part_tokens.into_iter().map(digest).collect::<Result<_, _>>()?,
+        part_before: row.try_get(10)?,
+        applied_at: Timestamp(row.try_get(11)?),
+        duration_us: row.try_get(12)?,
+        id: id.clone(),
+    };
+    Ok((id, history))
+}
+
+fn run_row(row: &Row, schema: &SchemaName) -> Result<RunRow, ReadError> {
+    let text: &str = row.try_get(0)?;
+    let run = text.parse().map_err(|_| ReadError::Foreign {
+        schema: schema.quoted().to_owned(),
+        what: format!("a run named `{text}`"),
+    })?;
+    Ok(RunRow {
+        run,
+        kind: row.try_get(1)?,
+        state: row.try_get(2)?,
+        rest: row.try_get(3)?,
+        rest_message: row.try_get(4)?,
+        epoch: Epoch(u64::try_from(row.try_get::<_, i64>(5)?).unwrap_or_default()),
+        records: u64::try_from(row.try_get::<_, i64>(6)?).unwrap_or_default(),
+        head: row.try_get::<_, Option<&[u8]>>(7)?.and_then(Digest::from_slice),
+        started_at: Timestamp(row.try_get(8)?),
+        finished_at: row.try_get::<_, Option<i64>>(9)?.map(Timestamp),
+    })
+}

@@ -1,0 +1,76 @@
+//! One session of the engine's: a connection, what it is called, and what it is set to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::connect::{Canceller, ConnectError, Connected, Notice, SessionOptions, connect};
+use super::layout::{SchemaName, quote_literal};
+use super::target::Target;
+
+/// Settings every session of the engine has. Refused ones become warnings: managed services pin some of them.
+///
+/// - `client_connection_check_interval`: without it, what a dead runner has queued is still applied after its death.
+/// - `idle_in_transaction_session_timeout`: a runner that hangs must not hold its locks for ever.
+/// - `lock_timeout`: never wait for a lock without end; the application would queue up behind.
+/// - `idle_session_timeout`: the session that holds the runner lock may be idle for as long as a step takes.
+#[must_use]
+pub fn default_settings(lock_timeout: Duration) -> Vec<(String, String)> {
+    [
+        ("client_connection_check_interval", "1s".to_owned()),
+        ("idle_in_transaction_session_timeout", "60s".to_owned()),
+        ("lock_timeout", format!("{}ms", lock_timeout.as_millis())),
+        ("statement_timeout", "0".to_owned()),
+        ("idle_session_timeout", "0".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
+}
+
+/// A session.
+pub struct Session {
+    /// The driver's handle.
+    pub client: tokio_postgres::Client,
+    /// Cancels what the session is doing.
+    pub cancel: Arc<Canceller>,
+    /// The engine's schema.
+    pub schema: SchemaName,
+    /// Notices that nobody has read yet.
+    pub notices: tokio::sync::mpsc::UnboundedReceiver<Notice>,
+    /// Sentences about what the server refused or what was odd when connecting.
+    pub warnings: Vec<String>,
+    settings: String,
+}
+
+impl Session {
+    /// Connects.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn open(
+        target: &Target,
+        schema: &SchemaName,
+        application_name: &str,
+        settings: &[(String, String)],
+    ) -> Result<Self, ConnectError> {
+        let options = SessionOptions { application_name: application_name.to_owned(), settings: settings.to_vec() };
+        let Connected { client, cancel, notices, warnings, .. } = connect(target, &options).await?;
+        // What was refused at the start would only fail again inside a transaction, and abort it.
+        let accepted = settings.iter().filter(|(name, _)| !warnings.iter().any(|warning| warning.contains(name.as_str())));
+        let mut sql: String =
+            accepted.map(|(name, value)| format!("SET {name} = {}; ", quote_literal(value))).collect();
+        sql.push_str(&format!("SET application_name = {}", quote_literal(application_name)));
+        Ok(Self { client, cancel: Arc::new(cancel), schema: schema.clone(), notices, warnings, settings: sql })
+    }
+
+    /// The statements that restore the session's settings after `RESET ALL`.
+    #[must_use]
+    pub fn settings_sql(&self) -> &str {
+        &self.settings
+    }
+
+    /// Whether the connection is known to have ended.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.client.is_closed()
+    }
+}

@@ -1,0 +1,309 @@
+//! The witness: the history row, and the run's mirror, written in the same transaction as what they bear witness to.
+
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error, Statement};
+
+use super::layout::SchemaName;
+use crate::id::{Digest, Epoch, MigrationId, RunId, Timestamp};
+use crate::run::event::Recorded;
+use crate::run::journal::Sealed;
+use crate::run::state::{Rest, RunState};
+
+/// Everything the history keeps of a migration that takes effect.
+#[derive(Debug, Clone, Default)]
+pub struct Testimony {
+    /// The migration.
+    pub id: String,
+    /// Checksum over bytes.
+    pub content: Vec<u8>,
+    /// Checksum over tokens.
+    pub tokens: Vec<u8>,
+    /// What it requires.
+    pub requires: Vec<String>,
+    /// Its header, as JSON.
+    pub header: String,
+    /// Forward SQL.
+    pub up_sql: String,
+    /// Reverse SQL.
+    pub down_sql: Option<String>,
+    /// Verify SQL.
+    pub verify_sql: Option<String>,
+}
+
+/// Journal records that the database does not have yet, in columns.
+#[derive(Debug, Clone, Default)]
+pub struct Mirror {
+    seqs: Vec<i64>,
+    kinds: Vec<String>,
+    steps: Vec<Option<String>>,
+    ats: Vec<i64>,
+    bytes: Vec<Vec<u8>>,
+    head: Option<Vec<u8>>,
+}
+
+impl Mirror {
+    /// Adds a record. Records come in order.
+    pub fn push(&mut self, record: &Recorded, step: Option<&str>, sealed: &Sealed) {
+        self.seqs.push(i64::try_from(sealed.seq).unwrap_or(i64::MAX));
+        self.kinds.push(record.event.kind().name().to_owned());
+        self.steps.push(step.map(str::to_owned));
+        self.ats.push(record.at.0);
+        self.bytes.push(sealed.bytes.clone());
+        self.head = Some(sealed.hash.as_bytes().to_vec());
+    }
+
+    /// Number of records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.seqs.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seqs.is_empty()
+    }
+}
+
+/// What the history row of a step becomes.
+#[derive(Debug, Clone)]
+pub enum Mark {
+    /// In effect.
+    Applied {
+        /// What to keep.
+        testimony: Testimony,
+        /// Which attempt.
+        attempt: u32,
+        /// How long it took so far, in microseconds.
+        duration_us: i64,
+    },
+    /// A script by parts is under way, in either direction.
+    Parts {
+        /// What to keep.
+        testimony: Testimony,
+        /// Whether it is the reverse script.
+        undoing: bool,
+        /// Which attempt.
+        attempt: u32,
+        /// Parts done.
+        done: u32,
+        /// Their token checksums.
+        tokens: Vec<Vec<u8>>,
+        /// Catalog state before the next part, when it is about to run outside a transaction.
+        before: Option<String>,
+    },
+    /// Not in effect any more, or never was: the row goes to the archive.
+    Gone {
+        /// The migration.
+        id: String,
+    },
+}
+
+/// Prepared statements of one session, with the names of its run.
+#[derive(Debug, Clone)]
+pub struct Scribe {
+    run: RunId,
+    epoch: Epoch,
+    applied: Statement,
+    parts: Statement,
+    gone: Statement,
+    mirror: Statement,
+    state: Statement,
+}
+
+/// The mirror rides along: `$1` to `$7` are the same in every statement.
+const MIRROR: &str = "mirrored AS (INSERT INTO {schema}.record (run_id, seq, kind, step, at, bytes) \
+      SELECT $1, seq, kind, step, to_timestamp(at / 1000000.0), bytes \
+      FROM unnest($2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::bytea[]) AS r(seq, kind, step, at, bytes) \
+      ON CONFLICT DO NOTHING), \
+    ran AS (UPDATE {schema}.run SET records = greatest(records, (SELECT coalesce(max(s), 0) FROM unnest($2::bigint[]) AS s)), \
+      head = coalesce($7, head), updated_at = clock_timestamp() WHERE run_id = $1 AND cardinality($2::bigint[]) > 0)";
+
+const MIRROR_TYPES: [Type; 7] = [
+    Type::TEXT,
+    Type::INT8_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::BYTEA,
+];
+
+impl Scribe {
+    /// Prepares the statements; they travel together.
+    ///
+    /// # Errors
+    /// The server or the line failed.
+    pub async fn prepare(client: &Client, schema: &SchemaName, run: RunId, epoch: Epoch) -> Result<Self, Error> {
+        let with_mirror = |sql: &str| schema.fill(&format!("WITH {MIRROR}{sql}"));
+        let types = |more: &[Type]| [&MIRROR_TYPES[..], more].concat();
+        let applied = with_mirror(
+            " INSERT INTO {schema}.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql, \
+              down_sql, verify_sql, duration_us, part_tokens) \
+             VALUES ($8, 'applied', $1, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
+               (extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000000)::bigint + $18, '{}') \
+             ON CONFLICT (id) DO UPDATE SET state = 'applied', run_id = $1, attempt = $9, epoch = $10, content = $11, \
+               tokens = $12, requires = $13, header = $14, up_sql = $15, down_sql = $16, verify_sql = $17, \
+               applied_at = clock_timestamp(), duration_us = $18, parts_done = 0, part_tokens = '{}', part_before = NULL \
+             WHERE {schema}.history.state = 'begun'",
+        );
+        let parts = with_mirror(
+            " INSERT INTO {schema}.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql, \
+              down_sql, verify_sql, parts_done, part_tokens, part_before) \
+             VALUES ($8, 'begun', $1, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
+             ON CONFLICT (id) DO UPDATE SET state = $21, attempt = $9, epoch = $10, parts_done = $18, \
+               part_tokens = $19, part_before = $20, \
+               content = CASE WHEN $21 = 'begun' THEN $11 ELSE {schema}.history.content END, \
+               tokens = CASE WHEN $21 = 'begun' THEN $12 ELSE {schema}.history.tokens END \
+             WHERE ({schema}.history.state = 'begun') = ($21 = 'begun')",
+        );
+        let gone = with_mirror(
+            ", taken AS (DELETE FROM {schema}.history WHERE id = $8 RETURNING *) \
+             INSERT INTO {schema}.reversed SELECT taken.*, $1, clock_timestamp() FROM taken",
+        );
+        let state = with_mirror(
+            " UPDATE {schema}.run SET state = $8, rest = $9, rest_step = $10, rest_message = $11, epoch = $12, \
+               records = greatest(records, (SELECT coalesce(max(s), 0) FROM unnest($2::bigint[]) AS s)), \
+               head = coalesce($7, head), updated_at = clock_timestamp(), finished_at = to_timestamp($13 / 1000000.0) \
+             WHERE run_id = $1",
+        )
+        .replace(&schema.fill(RAN_ALONE), "");
+        let mirror = with_mirror(" SELECT 1");
+        let testimony = [
+            Type::TEXT,
+            Type::INT4,
+            Type::INT8,
+            Type::BYTEA,
+            Type::BYTEA,
+            Type::TEXT_ARRAY,
+            Type::TEXT,
+            Type::TEXT,
+            Type::TEXT,
+            Type::TEXT,
+        ];
+        let applied_types = types(&[&testimony[..], &[Type::INT8]].concat());
+        let parts_types =
+            types(&[&testimony[..], &[Type::INT4, Type::BYTEA_ARRAY, Type::TEXT, Type::TEXT]].concat());
+        let gone_types = types(&[Type::TEXT]);
+        let state_types = types(&[Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8, Type::INT8]);
+        let (applied, parts, gone, mirror, state) = tokio::try_join!(
+            client.prepare_typed(&applied, &applied_types),
+            client.prepare_typed(&parts, &parts_types),
+            client.prepare_typed(&gone, &gone_types),
+            client.prepare_typed(&mirror, &MIRROR_TYPES),
+            client.prepare_typed(&state, &state_types),
+        )?;
+        Ok(Self { run, epoch, applied, parts, gone, mirror, state })
+    }
+
+    /// Writes a mark and the mirror in the transaction that is open. Zero rows means that the row was not in a state
+    /// that allows it.
+    ///
+    /// # Errors
+    /// The server or the line failed.
+    pub async fn mark(&self, client: &Client, mark: &Mark, mirror: &Mirror) -> Result<u64, Error> {
+        let run = self.run.to_string();
+        let epoch = i64::try_from(self.epoch.0).unwrap_or(i64::MAX);
+        let m = mirror;
+        match mark {
+            Mark::Applied { testimony: t, attempt, duration_us } => {
+                let attempt = i32::try_from(*attempt).unwrap_or(i32::MAX);
+                client
+                    .execute(
+                        &self.applied,
+                        &[
+                            &run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head, &t.id, &attempt, &epoch,
+                            &t.content, &t.tokens, &t.requires, &t.header, &t.up_sql, &t.down_sql, &t.verify_sql,
+                            duration_us,
+                        ],
+                    )
+                    .await
+            }
+            Mark::Parts { testimony: t, undoing, attempt, done, tokens, before } => {
+                let attempt = i32::try_from(*attempt).unwrap_or(i32::MAX);
+                let done = i32::try_from(*done).unwrap_or(i32::MAX);
+                let state = if *undoing { "undoing" } else { "begun" };
+                client
+                    .execute(
+                        &self.parts,
+                        &[
+                            &run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head, &t.id, &attempt, &epoch,
+                            &t.content, &t.tokens, &t.requires, &t.header, &t.up_sql, &t.down_sql, &t.verify_sql,
+                            &done, tokens, before, &state,
+                        ],
+                    )
+                    .await
+            }
+            Mark::Gone { id } => {
+                client
+                    .execute(&self.gone, &[&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head, id])
+                    .await
+            }
+        }
+    }
+
+    /// Writes the mirror alone, in a transaction of its own.
+    ///
+    /// # Errors
+    /// The server or the line failed.
+    pub async fn mirror(&self, client: &Client, mirror: &Mirror) -> Result<(), Error> {
+        let m = mirror;
+        let run = self.run.to_string();
+        client
+            .execute(&self.mirror, &[&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head])
+            .await
+            .map(|_| ())
+    }
+
+    /// Writes the run's state with the mirror.
+    ///
+    /// # Errors
+    /// The server or the line failed.
+    pub async fn state(&self, client: &Client, line: &RunLine<'_>, mirror: &Mirror) -> Result<(), Error> {
+        let m = mirror;
+        let run = self.run.to_string();
+        let epoch = i64::try_from(self.epoch.0).unwrap_or(i64::MAX);
+        let (state, rest) = (line.state.name(), line.rest.map(|rest| rest.reason.name()));
+        let message = line.rest.map(|rest| rest.message.as_str());
+        let finished = line.finished_at.map(|at| at.0);
+        client
+            .execute(
+                &self.state,
+                &[
+                    &run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head, &state, &rest, &line.rest_step,
+                    &message, &epoch, &finished,
+                ],
+            )
+            .await
+            .map(|_| ())
+    }
+}
+
+/// The part of [`MIRROR`] that moves the run row; left out where the statement itself does.
+const RAN_ALONE: &str = ", ran AS (UPDATE {schema}.run SET records = greatest(records, (SELECT coalesce(max(s), 0) FROM unnest($2::bigint[]) AS s)), \
+      head = coalesce($7, head), updated_at = clock_timestamp() WHERE run_id = $1 AND cardinality($2::bigint[]) > 0)";
+
+/// The run's line in the run table.
+#[derive(Debug, Clone, Copy)]
+pub struct RunLine<'a> {
+    /// State.
+    pub state: RunState,
+    /// Rest, if it stands still.
+    pub rest: Option<&'a Rest>,
+    /// The migration the rest is about.
+    pub rest_step: Option<&'a str>,
+    /// When it became final.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Digests as the columns want them.
+#[must_use]
+pub fn columns(digests: &[Digest]) -> Vec<Vec<u8>> {
+    digests.iter().map(|digest| digest.as_bytes().to_vec()).collect()
+}
+
+/// Ids as the columns want them.
+#[must_use]
+pub fn texts(ids: &[MigrationId]) -> Vec<String> {
+    ids.iter().map(|id| id.as_str().to_owned()).collect()
+}
