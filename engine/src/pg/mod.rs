@@ -1,4 +1,17 @@
 //! The shell towards PostgreSQL: it does what the pure part decided, and reports what it saw.
 
+pub mod catalog;
+pub mod connect;
+pub(crate) mod copy;
+pub(crate) mod failure;
+pub(crate) mod flight;
 pub mod layout;
+pub mod lock;
 pub mod read;
+pub mod secret;
+pub(crate) mod send;
+pub mod session;
+pub mod sqlstate;
+pub mod target;
+pub mod tls;
+pub mod witness;
