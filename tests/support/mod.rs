@@ -1,0 +1,31 @@
+//! The harness of the integration tests: real servers, real projects, real kills.
+//!
+//! - [`Cluster`]: a private PostgreSQL on a Unix socket. `Cluster::shared()` is one for the whole test process.
+//! - [`Database`]: a fresh database in it.
+//! - [`Project`]: a temporary folder with migrations, in which the program is run with nothing inherited.
+//!
+//! Works as root (the server then runs as an unprivileged user) and as an ordinary user. Servers and their folders go
+//! away with the value, and also when the test process is killed.
+#![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used)]
+
+pub mod cluster;
+pub mod database;
+pub mod process;
+pub mod project;
+mod template;
+
+pub use cluster::{Cluster, Options};
+pub use database::Database;
+pub use process::{kill_nine, wait_until};
+pub use project::{Output, Project};
+
+use std::path::PathBuf;
+
+/// The folder with other projects' real migrations, from `MIGENGINE_CORPORA`. Says so where a test is skipped.
+pub fn corpora() -> Option<PathBuf> {
+    let folder = std::env::var_os("MIGENGINE_CORPORA").map(PathBuf::from).filter(|path| path.is_dir());
+    if folder.is_none() {
+        println!("skipped: MIGENGINE_CORPORA does not name a folder with real migrations");
+    }
+    folder
+}
