@@ -1,4 +1,5 @@
 //! The harness itself, and the private server of `--embedded`, with real servers.
+#![allow(clippy::unwrap_used)]
 
 #[path = "support/mod.rs"]
 mod support;
@@ -211,6 +212,8 @@ fn a_half_made_cluster_is_made_again_and_a_dead_server_recovers() {
     ask(server.url(), "CREATE TABLE t (n int)").unwrap();
     let pid = postmaster(server.data());
     signal(pid, nix::sys::signal::Signal::SIGKILL);
+    // A zombie by then, because its parent, this process, has not waited for it.
+    wait_until("the server dies", PATIENCE, || !is_alive(pid));
     drop(server);
 
     let server = embedded::start(Some(state.path())).unwrap_or_else(|e| panic!("{e}"));

@@ -45,6 +45,7 @@ pub struct Cluster {
 }
 
 /// Waits for the end of its input, then ends the server of `$1` and removes its folder.
+/// The server removes `postmaster.pid` at its end; its process may stay a zombie where nobody waits for it.
 /// Line 7 of `postmaster.pid` names a System V segment, which a killed server leaves behind.
 const WATCHDOG: &str = r#"
 cat >/dev/null
@@ -53,7 +54,7 @@ pid=$(head -n 1 "$file" 2>/dev/null)
 shm=$(sed -n 7p "$file" 2>/dev/null | tr -s ' ' | sed 's/^ *[0-9]* //; s/ *$//')
 if [ -n "$pid" ] && kill -QUIT "$pid" 2>/dev/null; then
   n=0
-  while kill -0 "$pid" 2>/dev/null && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
+  while [ -e "$file" ] && kill -0 "$pid" 2>/dev/null && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
   kill -KILL "$pid" 2>/dev/null
 fi
 [ -n "$shm" ] && ipcrm -m "$shm" 2>/dev/null

@@ -27,7 +27,7 @@ pub fn is_alive(pid: i32) -> bool {
     if kill(Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH) {
         return false;
     }
-    !stat(pid).is_some_and(|(state, _)| state == 'Z')
+    stat(pid).is_none_or(|(state, _)| state != 'Z')
 }
 
 /// Sends a signal; a process that is gone is fine.

@@ -101,6 +101,11 @@ pub fn socket_in(dir: &Path) -> PathBuf {
     dir.join(format!(".s.PGSQL.{PORT}"))
 }
 
+/// The lock file that a server makes beside its socket.
+pub(super) fn socket_lock_in(dir: &Path) -> PathBuf {
+    dir.join(format!(".s.PGSQL.{PORT}.lock"))
+}
+
 /// The connection URL for the socket in `dir`. The port is given, so that `PGPORT` cannot divert it.
 pub fn url(dir: &Path, database: &str, role: &str) -> String {
     let host: String = dir.as_os_str().as_bytes().iter().map(|&byte| percent(byte)).collect();

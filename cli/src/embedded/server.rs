@@ -65,6 +65,10 @@ impl Embedded {
     /// The fast shutdown: sessions end, what they committed is on disk, the next start needs no recovery.
     fn shut_down(&mut self) -> Result<(), EmbeddedError> {
         let Some(postmaster) = Postmaster::read(&self.data).filter(|p| p.alive(&self.data)) else {
+            // Somebody else ended it. Unless it is waited for, its number stays taken, and a new server would heed that.
+            if let Some(child) = &mut self.child {
+                wait_until(STOP_LIMIT, || !matches!(child.try_wait(), Ok(None)));
+            }
             return Ok(());
         };
         postmaster.signal(Signal::SIGINT);
@@ -139,8 +143,9 @@ impl Launch<'_> {
                 self.failure(format!("process {} runs but did not answer within {seconds} s", postmaster.pid), 0)
             );
         }
-        if found.is_none() && Postmaster::read(self.data).is_some_and(|p| !p.alive(self.data)) {
-            // The server refuses to start beside a file that names a living process, even if that is another program.
+        if let Some(dead) = Postmaster::read(self.data).filter(|p| found.is_none() && !p.alive(self.data)) {
+            // The server refuses to start beside files that name a process, even if that is a zombie or another program.
+            fs::remove_file(place::socket_lock_in(&dead.socket_dir)).ok();
             fs::remove_file(pid_file(self.data)).ok();
         }
         Ok(found)
