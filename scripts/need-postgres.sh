@@ -36,8 +36,7 @@ as_root() {
     elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
         sudo "$@"
     else
-        echo "Not root, and sudo cannot be used here. Please run this as root:" >&2
-        echo "    $*" >&2
+        echo "This needs root, and sudo cannot be used here. Please have it installed with the command above." >&2
         exit 1
     fi
 }
@@ -47,8 +46,9 @@ install() {
     local purpose=$1
     if command -v apt-get >/dev/null; then
         echo "$purpose is missing; installing it: apt-get install $2" >&2
+        as_root apt-get update -q >&2
         # shellcheck disable=SC2086
-        as_root env DEBIAN_FRONTEND=noninteractive sh -c "apt-get update -q && apt-get install -y -q $2" >&2
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q $2 >&2
     elif command -v dnf >/dev/null; then
         echo "$purpose is missing; installing it: dnf install $3" >&2
         # shellcheck disable=SC2086

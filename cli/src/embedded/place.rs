@@ -137,7 +137,7 @@ mod tests {
         check(false, false, "/home/ann", "/s", Ok("/s/migengine/embedded"));
         check(false, false, "/home/ann", "rel", Ok("/home/ann/.local/state/migengine/embedded"));
         check(false, true, "/Users/ann", "", Ok("/Users/ann/Library/Application Support/migengine/embedded"));
-        check(true, false, "/root", "/s", Ok("/var/lib/migengine/embedded"));
+        check(true, false, "/home/su", "/s", Ok("/var/lib/migengine/embedded"));
         check(false, false, "", "", Err("ME343"));
     }
 
