@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::divergence::{Policy, compare};
 use super::graph::Graph;
-use super::input::{History, Node};
+use super::input::History;
 use super::reference::{ReferenceError, Resolver, listed};
 use super::steps::{PlanStep, Planned, Refused, Source, decide};
 use super::{code, conflict};
@@ -41,20 +41,21 @@ pub fn plan_apply(graph: &Graph, history: &History, target: &ApplyTarget, policy
     diagnostics.extend(divergence.diagnostics.into_iter().filter(is_relevant));
     diagnostics.extend(conflict::check(graph, history, &selected));
     let in_order = graph.order().iter().filter(|index| selected.contains(index));
-    let steps = in_order.filter_map(|index| graph.nodes().get(*index)).map(|node| step(graph, node)).collect();
+    let steps = in_order.filter_map(|index| step(graph, *index)).collect();
     decide(RunKind::Apply, steps, diagnostics)
 }
 
-fn step(graph: &Graph, node: &Node) -> PlanStep {
-    PlanStep {
+fn step(graph: &Graph, index: usize) -> Option<PlanStep> {
+    let node = graph.nodes().get(index)?;
+    Some(PlanStep {
         id: node.id.clone(),
         file: node.file.clone(),
-        requires: graph.requires(&node.id),
+        requires: graph.requires_at(index),
         script: node.up,
         source: Source::File,
         forward: (node.up.content, node.up.tokens),
         reversible: node.down.is_some(),
-    }
+    })
 }
 
 fn select(graph: &Graph, history: &History, target: &ApplyTarget) -> (BTreeSet<usize>, Vec<Diagnostic>) {

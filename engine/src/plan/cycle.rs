@@ -110,7 +110,8 @@ mod tests {
     #[test]
     fn each_knot_is_named_once_by_its_shortest_way_round() {
         // Edges as (requirement, dependant); the cycle is read along the requirements.
-        let rows: [(usize, &[(usize, usize)], &[(&[usize], usize)]); 6] = [
+        type Row = (usize, &'static [(usize, usize)], &'static [(&'static [usize], usize)]);
+        let rows: [Row; 6] = [
             (3, &[(0, 1), (1, 2)], &[]),
             (2, &[(0, 1), (1, 0)], &[(&[0, 1], 2)]),
             (3, &[(0, 1), (1, 2), (2, 0)], &[(&[0, 2, 1], 3)]),

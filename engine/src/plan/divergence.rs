@@ -39,15 +39,16 @@ pub fn compare(graph: &Graph, history: &History, policy: Policy) -> Divergence {
     let highest = history.by_id().next_back();
     let mut pending_by_tokens: BTreeMap<Digest, &Node> = BTreeMap::new();
     for node in graph.nodes() {
-        match (history.get(&node.id), highest) {
+        let row = history.get(&node.id);
+        match (row, highest) {
             (Some(row), _) => found.compare_applied(node, row),
-            (None, Some(highest)) if node.id < highest.id && !graph.declares(&node.id) => {
+            (None, Some(highest)) if node.id < highest.id && !node.declares_requirements() => {
                 found.diagnostics.push(out_of_order(node, highest, policy));
                 found.out_of_order.push(node.id.clone());
             }
             (None, _) => {}
         }
-        if !history.contains(&node.id) {
+        if row.is_none() {
             pending_by_tokens.insert(node.up.tokens, node);
         }
     }

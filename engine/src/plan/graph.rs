@@ -110,7 +110,11 @@ impl Graph {
     /// What a migration requires directly, gone files included, in (number, id) order. Empty for an unknown id.
     #[must_use]
     pub fn requires(&self, id: &MigrationId) -> Vec<MigrationId> {
-        let Some(index) = self.index(id) else { return Vec::new() };
+        self.index(id).map(|index| self.requires_at(index)).unwrap_or_default()
+    }
+
+    /// Like [`Self::requires`], by index.
+    pub(super) fn requires_at(&self, index: usize) -> Vec<MigrationId> {
         let mut ids: Vec<_> =
             self.parents(index).filter_map(|parent| self.nodes.get(parent)).map(|node| node.id.clone()).collect();
         ids.extend(self.gone.get(&index).into_iter().flatten().cloned());
@@ -121,11 +125,6 @@ impl Graph {
     /// The direct requirements whose files are gone.
     pub(super) fn gone(&self, id: &MigrationId) -> &[MigrationId] {
         self.index(id).and_then(|index| self.gone.get(&index)).map_or(&[], Vec::as_slice)
-    }
-
-    /// Whether a migration's only requirements are those its header names.
-    pub(super) fn declares(&self, id: &MigrationId) -> bool {
-        self.get(id).is_some_and(|node| node.requires != Requires::Default)
     }
 
     pub(super) fn is_duplicate(&self, id: &MigrationId) -> bool {
@@ -210,7 +209,7 @@ impl<'a> Builder<'a> {
             let found = match self.look_up(node, reference) {
                 Ok(found) => found,
                 Err(problem) => {
-                    self.problems.push(problem);
+                    self.problems.push(*problem);
                     continue;
                 }
             };
@@ -265,7 +264,7 @@ impl<'a> Builder<'a> {
                         problem.severity = crate::diag::Severity::Warning;
                         problem.message = format!("conflict with `{}`, which does not exist here", reference.text);
                     }
-                    self.problems.push(problem);
+                    self.problems.push(*problem);
                 }
             }
         }
@@ -279,7 +278,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Files first: they are what the author of the header saw. Then what only the history knows.
-    fn look_up(&mut self, node: &Node, reference: &RefText) -> Result<Found<'a>, Diagnostic> {
+    fn look_up(&mut self, node: &Node, reference: &RefText) -> Result<Found<'a>, Box<Diagnostic>> {
         let error = match self.files.position(&reference.text) {
             Ok((index, _)) => return Ok(Found::File(index)),
             Err(ReferenceError::Unknown { .. }) => match self.past.resolve(&reference.text) {
@@ -305,7 +304,7 @@ impl<'a> Builder<'a> {
                 }
             }
         };
-        Err(reference.point(problem))
+        Err(Box::new(reference.point(problem)))
     }
 }
 

@@ -66,6 +66,14 @@ pub struct Node {
     pub irreversible_reason: Option<String>,
 }
 
+impl Node {
+    /// Whether the header says what is required, rather than leaving it to the numbers.
+    #[must_use]
+    pub fn declares_requirements(&self) -> bool {
+        self.requires != Requires::Default
+    }
+}
+
 /// One migration that is in effect, from the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {

@@ -9,7 +9,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use super::apply::resolve_all;
 use super::code;
 use super::graph::Graph;
-use super::input::{Applied, History};
+use super::input::{Applied, History, Node};
 use super::order::topological;
 use super::reference::{alternatives, listed};
 use super::steps::{PlanStep, Planned, Refused, Source, decide};
@@ -85,8 +85,9 @@ impl<'a> Relation<'a> {
             dag.add_node(());
         }
         for (place, row) in rows.iter().enumerate() {
-            let declared = graph.declares(&row.id);
-            let now = graph.requires(&row.id);
+            let index = graph.index(&row.id);
+            let declared = index.and_then(|index| graph.nodes().get(index)).is_some_and(Node::declares_requirements);
+            let now = index.map(|index| graph.requires_at(index)).unwrap_or_default();
             let of_files = now.iter().filter_map(|id| places.get(id)).filter(|on| declared || **on < place);
             let of_history = row.requires.iter().filter_map(|id| places.get(id));
             let requirements: BTreeSet<usize> = of_history.chain(of_files).copied().filter(|on| *on != place).collect();
