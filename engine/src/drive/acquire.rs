@@ -99,7 +99,7 @@ impl<J: Journal> Driver<'_, J> {
         let message = match standing {
             Standing::Current | Standing::Behind => return Ok(()),
             Standing::OtherDatabase => format!(
-                "[ME311] this run belongs to the database {} ({}), and this is another one ({}). Nothing was changed",
+                "[ME332] this run belongs to the database {} ({}), and this is another one ({}). Nothing was changed",
                 self.run.started.database.name, known, ledger.uuid
             ),
             Standing::DatabaseWentBack => went_back(mine.unwrap_or_default().0, ledger.epoch.0),
@@ -141,10 +141,7 @@ impl<J: Journal> Driver<'_, J> {
 }
 
 /// Opens a session with the run's settings.
-async fn connect<J>(
-    world: &World<'_, J>,
-    name: &str,
-) -> Result<Session, crate::pg::connect::ConnectError> {
+async fn connect<J>(world: &World<'_, J>, name: &str) -> Result<Session, crate::pg::connect::ConnectError> {
     let session = Session::open(world.target, world.schema, name, &world.options.settings).await?;
     for warning in &session.warnings {
         world.observer.say(warning);
@@ -154,9 +151,9 @@ async fn connect<J>(
 
 /// The sentence for a database that is older than the journal.
 #[must_use]
-pub fn went_back(journal: u64, database: u64) -> String {
+fn went_back(journal: u64, database: u64) -> String {
     format!(
-        "[ME312] the database went back in time: the journal has seen epoch {journal}, the database is at epoch {database}. \
+        "[ME333] the database went back in time: the journal has seen epoch {journal}, the database is at epoch {database}. \
          It was restored from a backup, or a failover lost its last commits. Nothing was changed"
     )
 }

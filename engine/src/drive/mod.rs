@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::id::{Epoch, RunId, Timestamp};
-use crate::migration::script::Script;
+use crate::migration::Script;
 use crate::pg::connect::ConnectError;
 use crate::pg::layout::{LayoutError, SchemaName};
 use crate::pg::read::{Ledger, ReadError};
@@ -103,7 +103,7 @@ pub struct Job {
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
     /// Another runner holds the lock.
-    #[error("[ME310] another runner holds the lock{}", .holder.as_ref().map(|who| format!(": {who}")).unwrap_or_default())]
+    #[error("[ME331] another runner holds the lock{}", .holder.as_ref().map(|who| format!(": {who}")).unwrap_or_default())]
     Busy {
         /// Who, where it may be seen.
         holder: Option<String>,
@@ -132,7 +132,7 @@ pub enum DriveError {
     #[error("[ME490] {0}")]
     Illegal(#[from] IllegalEvent),
     /// The line to the database broke where that leaves nothing in doubt.
-    #[error("[ME305] the connection to the database was lost: {0}")]
+    #[error("[ME334] the connection to the database was lost: {0}")]
     Lost(String),
 }
 

@@ -4,7 +4,8 @@
 
 use super::pipeline::Flow;
 use super::{DriveError, Driver, Live, Progress};
-use crate::migration::script::{Part, PartKind, Script};
+use crate::id::Digest;
+use crate::migration::{DirectiveKey, Part, PartKind, Script};
 use crate::pg::catalog::{observe, remedy_sql};
 use crate::pg::failure::{Fault, Site, fault};
 use crate::pg::flight::{self, After, Cargo};
@@ -17,7 +18,7 @@ use crate::run::failure::Failure;
 use crate::run::journal::Journal;
 use crate::run::recovery::Evidence;
 use crate::run::state::StepIndex;
-use crate::sql::effect::Effect;
+use crate::sql::Effect;
 
 /// A concurrent build waits for older transactions on purpose; a lock timeout would kill its wait and leave an invalid
 /// index behind.
@@ -66,7 +67,7 @@ impl<J: Journal> Driver<'_, J> {
             }
             self.note(Event::PartDone { step, parts_done: index + 1 })?;
         }
-        self.finish_parts(live, step, script, began_us).await
+        self.finish_parts(live, step, began_us).await
     }
 
     async fn part_in_transaction(
@@ -92,7 +93,7 @@ impl<J: Journal> Driver<'_, J> {
             mark: &mark,
             mirror: &mirror,
         };
-        let copies = |statement: &crate::sql::split::Statement| statement.copy_data.is_some();
+        let copies = |statement: &crate::sql::Statement| statement.copy_data.is_some();
         let statements = script.statements.get(part.statements.clone()).unwrap_or_default();
         if statements.iter().any(copies) {
             let body = crate::pg::copy::carry(&live.session, &live.scribe, &cargo);
@@ -116,7 +117,8 @@ impl<J: Journal> Driver<'_, J> {
         resumed: Progress,
     ) -> Result<(), Halt> {
         if !lock::is_held(&live.session).await.map_err(Fault::from)? {
-            let message = "the runner lock was let go by a script (pg_advisory_unlock_all?), so this part was not begun";
+            let message =
+                "the runner lock was let go by a script (pg_advisory_unlock_all?), so this part was not begun";
             return Err(Fault::Refused(Box::new(Failure::own("ME409", message))).into());
         }
         let author = author_query(script, index);
@@ -225,7 +227,7 @@ impl<J: Journal> Driver<'_, J> {
     }
 
     /// Checks, then the row that says "applied" (or its removal). The last act of a script by parts.
-    async fn finish_parts(&mut self, live: &Live, step: StepIndex, script: &Script, began_us: i64) -> Result<(), Halt> {
+    async fn finish_parts(&mut self, live: &Live, step: StepIndex, began_us: i64) -> Result<(), Halt> {
         let verify = self.scripts.get(step as usize).and_then(|scripts| scripts.verify.clone());
         if let Some(verify) = verify.filter(|_| !self.unwinding()) {
             self.verify_apart(live, &verify).await?;
@@ -233,10 +235,8 @@ impl<J: Journal> Driver<'_, J> {
         let duration_us = (self.world.clock)().0.saturating_sub(began_us);
         let mark = if self.unwinding() {
             Mark::Gone { id: self.run.step_name(step).to_owned() }
-        } else if script.parts.is_empty() || !script.parts.is_empty() {
-            Mark::Applied { testimony: self.testimony(step), attempt: self.attempt(step), duration_us }
         } else {
-            return Ok(());
+            Mark::Applied { testimony: self.testimony(step), attempt: self.attempt(step), duration_us }
         };
         self.mark_alone(live, &mark).await
     }
@@ -285,7 +285,7 @@ impl<J: Journal> Driver<'_, J> {
     }
 
     fn parts_mark(&self, step: StepIndex, script: &Script, done: u32, before: Option<String>) -> Mark {
-        let tokens: Vec<_> = script.parts.iter().take(done as usize).map(|part| script.part_tokens(part)).collect();
+        let tokens: Vec<_> = script.parts.iter().take(done as usize).map(|part| part_tokens(script, part)).collect();
         Mark::Parts {
             testimony: self.testimony(step),
             undoing: self.unwinding(),
@@ -330,18 +330,20 @@ pub(crate) fn alone(script: &Script, part: u32) -> Option<(Effect, Option<String
 }
 
 fn author_query(script: &Script, part: u32) -> Option<String> {
-    let part = script.parts.get(part as usize)?;
-    let statement = script.statements.get(part.statements.start)?;
-    statement
-        .comment_lines(&script.text)
-        .find_map(|(_, line)| line.strip_prefix("verify:").map(|query| query.trim().trim_end_matches(';').to_owned()))
+    let statement = script.statements_of(script.parts.get(part as usize)?).first()?;
+    let mut directives = script.directives(statement);
+    let verify = directives.find(|directive| directive.key == DirectiveKey::Verify)?;
+    Some(verify.value.trim_end_matches(';').to_owned())
 }
 
 /// The SET and RESET statements of the parts before one: each part starts from a session that was reset, so what the
 /// script has set by then is set again.
 pub(crate) fn settings_before(script: &Script, part: u32) -> String {
-    let parts = script.parts.iter().take(part as usize);
-    let statements = parts.flat_map(|part| script.statements.get(part.statements.clone()).unwrap_or_default());
-    let settings = statements.filter(|statement| statement.is_session_setting(&script.text));
-    settings.map(|statement| format!("{}; ", statement.sql(&script.text))).collect()
+    let settings = script.settings_before(part as usize);
+    settings.into_iter().map(|statement| format!("{}; ", script.sql(statement))).collect()
+}
+
+/// Checksum over the tokens of one part: how a later run knows that a part it finds done is the one it has.
+pub(crate) fn part_tokens(script: &Script, part: &Part) -> Digest {
+    crate::sql::tokens_digest(&script.text, script.statements_of(part))
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 
 use super::{DriveError, Driver, Live};
 use crate::id::Digest;
-use crate::migration::script::Script;
+use crate::migration::Script;
 use crate::pg::failure::Fault;
 use crate::pg::flight::{self, After, Cargo, Commit, Flight};
 use crate::pg::witness::{Mark, Testimony};
@@ -245,7 +245,10 @@ impl<J: Journal> Driver<'_, J> {
     fn no_script(&mut self, step: StepIndex) -> Result<Flow, DriveError> {
         let failure = Box::new(Failure::own(
             "ME408",
-            format!("there is no script to run for {}: neither a file nor a copy in the history", self.run.step_name(step)),
+            format!(
+                "there is no script to run for {}: neither a file nor a copy in the history",
+                self.run.step_name(step)
+            ),
         ));
         self.note(if self.unwinding() {
             Event::UndoFailed { step, failure }

@@ -2,7 +2,7 @@
 
 use super::{DriveError, Driver, Progress};
 use crate::id::Digest;
-use crate::migration::script::Script;
+use crate::migration::Script;
 use crate::pg::catalog::observe;
 use crate::pg::read::{HistoryRow, HistoryState};
 use crate::run::event::Event;
@@ -46,7 +46,9 @@ impl<J: Journal> Driver<'_, J> {
             Decision::Run if state == StepState::Pending => Ok(()),
             Decision::Run | Decision::UndoAgain => self.note(Event::StepCleared { step: index, label }),
             Decision::Adopt => self.note(Event::StepApplied { step: index, duration_us: 0, adopted: Some(label) }),
-            Decision::RecordUndone => self.note(Event::StepUndone { step: index, duration_us: 0, adopted: Some(label) }),
+            Decision::RecordUndone => {
+                self.note(Event::StepUndone { step: index, duration_us: 0, adopted: Some(label) })
+            }
             Decision::AskCatalogs => self.ask_catalogs(index, label, witness).await,
             Decision::Diverged | Decision::Impossible => {
                 let message = format!("{}: {} (row {label})", self.run.step_name(index), row.why);
@@ -72,8 +74,7 @@ impl<J: Journal> Driver<'_, J> {
             let gone = if undoing { total } else { 0 };
             return self.settle(index, label, undoing, settle_parts(gone, total, None)).await;
         };
-        let before: Option<Observed> =
-            row.part_before.as_deref().and_then(|before| serde_json::from_str(before).ok());
+        let before: Option<Observed> = row.part_before.as_deref().and_then(|before| serde_json::from_str(before).ok());
         let evidence = match (&before, &script) {
             (Some(before), Some(script)) => match self.evidence(script, row.parts_done, before).await {
                 Ok(evidence) => evidence,
@@ -181,7 +182,11 @@ impl<J: Journal> Driver<'_, J> {
         let parts_match = |undoing: bool| {
             self.script(index, undoing).is_some_and(|script| {
                 row.part_tokens.len() <= script.parts.len()
-                    && row.part_tokens.iter().zip(&script.parts).all(|(done, part)| *done == script.part_tokens(part))
+                    && row
+                        .part_tokens
+                        .iter()
+                        .zip(&script.parts)
+                        .all(|(done, part)| *done == super::parts::part_tokens(&script, part))
             })
         };
         match row.state {

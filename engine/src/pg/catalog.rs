@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
 
 use crate::run::evidence::{Attachment, IndexFact, Observed, Remedy};
-use crate::sql::effect::{Effect, QualifiedName, ReindexTarget};
+use crate::sql::{Effect, QualifiedName, ReindexTarget};
 
 const INDEXES_OF_TABLE: &str = "SELECT i.indexrelid, n.nspname::text, c.relname::text, i.indisvalid AND i.indisready AND i.indislive \
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -41,8 +41,7 @@ pub async fn observe(client: &Client, effect: &Effect, author: Option<&str>) -> 
         Effect::Reindexed { .. } => observed.indexes = indexes(client, UNUSABLE_INDEXES, None).await?,
         Effect::PartitionDetached { parent, child, .. } => {
             let (child, parent) = (child.to_string(), parent.to_string());
-            let rows =
-                client.query_typed(ATTACHMENT, &[(&child, Type::TEXT), (&parent, Type::TEXT)]).await?;
+            let rows = client.query_typed(ATTACHMENT, &[(&child, Type::TEXT), (&parent, Type::TEXT)]).await?;
             observed.attachment = rows.first().map(|row| match row.get::<_, &str>(0) {
                 "attached" => Attachment::Attached,
                 "pending" => Attachment::Pending,
@@ -80,7 +79,12 @@ async fn indexes(client: &Client, sql: &str, of: Option<&QualifiedName>) -> Resu
     };
     rows.iter()
         .map(|row| {
-            Ok(IndexFact { oid: row.try_get(0)?, schema: row.try_get(1)?, name: row.try_get(2)?, usable: row.try_get(3)? })
+            Ok(IndexFact {
+                oid: row.try_get(0)?,
+                schema: row.try_get(1)?,
+                name: row.try_get(2)?,
+                usable: row.try_get(3)?,
+            })
         })
         .collect()
 }

@@ -1,11 +1,12 @@
 //! Scripts with `COPY … FROM stdin` and its data: the server must give its go-ahead before the data is sent, so these
 //! are sent message by message.
 
+use bytes::Bytes;
 use futures_util::SinkExt as _;
 use tokio_postgres::CopyInSink;
 
 use super::failure::{Fault, fault};
-use super::flight::{Cargo, Group, RESET, fence, group, says_false, untrue};
+use super::flight::{Cargo, Group, RESET, group, says_false, untrue};
 use super::send::{ask, send};
 use super::session::Session;
 use super::witness::Scribe;
@@ -40,8 +41,6 @@ pub(crate) async fn carry(session: &Session, scribe: &Scribe, cargo: &Cargo<'_>)
         plain(session, "ROLLBACK TO SAVEPOINT migengine_verify").await?;
     }
     plain(session, &format!("{RESET}{}", session.settings_sql())).await?;
-    // The script may have run for long: the fence at its start holds the lease row until COMMIT, so once is enough.
-    let _ = fence;
     scribe.mark(client, cargo.mark, cargo.mirror).await?;
     Ok(())
 }
@@ -61,5 +60,3 @@ async fn copy(session: &Session, group: &Group<'_>, data: &str) -> Result<(), Fa
     }
     sink.finish().await.map(|_| ()).map_err(wrong)
 }
-
-use bytes::Bytes;

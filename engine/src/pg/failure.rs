@@ -2,9 +2,9 @@
 
 use super::sqlstate::{Lost, ServerError};
 use crate::diag::Position;
-use crate::migration::script::Script;
+use crate::migration::Script;
 use crate::run::failure::Failure;
-use crate::sql::split::Statement;
+use crate::sql::Statement;
 
 /// Why a message did not do what it should.
 #[derive(Debug)]
@@ -50,9 +50,7 @@ impl<'a> Site<'a> {
         });
         // The server's position names the statement better than counting answers does.
         let statement = exact
-            .and_then(|offset| {
-                self.script.statements.iter().find(|statement| statement.text.range().contains(&offset))
-            })
+            .and_then(|offset| self.script.statements.iter().find(|statement| statement.text.range().contains(&offset)))
             .or(self.statement);
         let offset = exact.or(statement.map(|statement| statement.text.start as usize));
         if let Some(offset) = offset {
@@ -81,7 +79,7 @@ pub(crate) fn fault(error: &tokio_postgres::Error, site: Option<Site<'_>>) -> Fa
     match ServerError::from_pg(error) {
         Ok(server) => {
             let code = match server.code.as_str() {
-                "ME001" => "ME304",
+                "ME001" => "ME330",
                 "ME002" => "ME406",
                 _ => "ME401",
             };

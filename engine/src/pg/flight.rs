@@ -9,9 +9,9 @@ use super::send::{Sent, Started, ask, send, start};
 use super::session::Session;
 use super::witness::{Mark, Mirror, Scribe};
 use crate::id::Epoch;
-use crate::migration::script::{Part, PartKind, Script};
+use crate::migration::{Part, PartKind, Script};
 use crate::run::failure::Failure;
-use crate::sql::split::Statement;
+use crate::sql::Statement;
 
 /// What goes into one transaction.
 pub(crate) struct Cargo<'a> {
@@ -97,17 +97,16 @@ pub(crate) async fn launch<'a>(
 /// BEGIN with the author's options, the step's limits, and the fence. A script that begins with SET TRANSACTION must
 /// say so before the first query, and the fence is one: the statement is sent ahead of it, and again in its place,
 /// where PostgreSQL accepts the repetition.
-fn opening(session: &Session, cargo: &Cargo<'_>) -> String {
+pub(crate) fn opening(session: &Session, cargo: &Cargo<'_>) -> String {
     let options = match &cargo.part.kind {
         PartKind::Transaction { begin: Some(options) } => options.as_str(),
         _ => "",
     };
-    let limits: String = cargo
-        .script
-        .header
-        .limits()
+    let header = &cargo.script.header;
+    let limits = [("lock_timeout", header.lock_timeout), ("statement_timeout", header.statement_timeout)];
+    let limits: String = limits
         .into_iter()
-        .map(|(name, value)| format!("SET LOCAL {name} = {}; ", quote_literal(&value)))
+        .filter_map(|(name, limit)| limit.map(|limit| format!("SET LOCAL {name} = '{}ms'; ", limit.as_millis())))
         .collect();
     format!("BEGIN {options}; {limits}{}; {}", fence(session, cargo.epoch, cargo.after), cargo.settings)
 }

@@ -69,7 +69,7 @@ pub fn quote_literal(text: &str) -> String {
 pub enum LayoutError {
     /// The role may not create the schema.
     #[error(
-        "[ME320] the role `{role}` may not create the schema {schema} in the database `{database}`: {reason}. \
+        "[ME335] the role `{role}` may not create the schema {schema} in the database `{database}`: {reason}. \
          Nothing was changed. A superuser or the owner of the database can allow it: GRANT CREATE ON DATABASE {database_quoted} TO {role_quoted}"
     )]
     Denied {
@@ -112,7 +112,7 @@ pub async fn ensure(client: &Client, schema: &SchemaName, engine: &str) -> Resul
         Ok(()) => Ok(()),
         Err(error) => {
             // The session is kept; an aborted transaction would poison it. A failure here is followed by the real one.
-            let _ = client.batch_execute("ROLLBACK").await;
+            drop(client.batch_execute("ROLLBACK").await);
             Err(explain(client, schema, error).await)
         }
     }

@@ -126,7 +126,7 @@ pub struct DatabaseState {
 pub enum ReadError {
     /// The tables were made by a newer engine.
     #[error(
-        "[ME321] the schema {schema} was made by a newer migengine (layout {found}); this one knows layout {known}. Nothing was changed; use the newer migengine"
+        "[ME336] the schema {schema} was made by a newer migengine (layout {found}); this one knows layout {known}. Nothing was changed; use the newer migengine"
     )]
     Newer {
         /// The schema.
@@ -137,7 +137,7 @@ pub enum ReadError {
         known: i32,
     },
     /// The tables hold something no engine wrote.
-    #[error("[ME322] the schema {schema} holds what migengine did not write: {what}. Nothing was changed")]
+    #[error("[ME337] the schema {schema} holds what migengine did not write: {what}. Nothing was changed")]
     Foreign {
         /// The schema.
         schema: String,
@@ -145,7 +145,7 @@ pub enum ReadError {
         what: String,
     },
     /// The server is too old.
-    #[error("[ME323] the server is PostgreSQL {found}; migengine needs 14 or newer. Nothing was changed")]
+    #[error("[ME338] the server is PostgreSQL {found}; migengine needs 14 or newer. Nothing was changed")]
     TooOld {
         /// Its version.
         found: String,

@@ -39,6 +39,7 @@ pub struct Session {
     /// Sentences about what the server refused or what was odd when connecting.
     pub warnings: Vec<String>,
     settings: String,
+    name: String,
 }
 
 impl Session {
@@ -55,17 +56,35 @@ impl Session {
         let options = SessionOptions { application_name: application_name.to_owned(), settings: settings.to_vec() };
         let Connected { client, cancel, notices, warnings, .. } = connect(target, &options).await?;
         // What was refused at the start would only fail again inside a transaction, and abort it.
-        let accepted = settings.iter().filter(|(name, _)| !warnings.iter().any(|warning| warning.contains(name.as_str())));
-        let mut sql: String =
+        let accepted =
+            settings.iter().filter(|(name, _)| !warnings.iter().any(|warning| warning.contains(name.as_str())));
+        let settings: String =
             accepted.map(|(name, value)| format!("SET {name} = {}; ", quote_literal(value))).collect();
-        sql.push_str(&format!("SET application_name = {}", quote_literal(application_name)));
-        Ok(Self { client, cancel: Arc::new(cancel), schema: schema.clone(), notices, warnings, settings: sql })
+        let (schema, name) = (schema.clone(), application_name.to_owned());
+        Ok(Self { client, cancel: Arc::new(cancel), schema, notices, warnings, settings, name })
     }
 
     /// The statements that restore the session's settings after `RESET ALL`.
     #[must_use]
-    pub fn settings_sql(&self) -> &str {
-        &self.settings
+    pub fn settings_sql(&self) -> String {
+        format!("{}SET application_name = {}", self.settings, quote_literal(&self.name))
+    }
+
+    /// Gives the session another name in `pg_stat_activity`.
+    ///
+    /// # Errors
+    /// The server or the line failed.
+    pub async fn rename(&mut self, name: &str) -> Result<(), tokio_postgres::Error> {
+        name.clone_into(&mut self.name);
+        self.client.batch_execute(&format!("SET application_name = {}", quote_literal(name))).await
+    }
+
+    /// Undoes whatever a script has set.
+    ///
+    /// # Errors
+    /// The server or the line failed.
+    pub async fn reset(&self) -> Result<(), tokio_postgres::Error> {
+        self.client.batch_execute(&format!("{}{}", super::flight::RESET, self.settings_sql())).await
     }
 
     /// Whether the connection is known to have ended.

@@ -182,8 +182,7 @@ impl Scribe {
             Type::TEXT,
         ];
         let applied_types = types(&[&testimony[..], &[Type::INT8]].concat());
-        let parts_types =
-            types(&[&testimony[..], &[Type::INT4, Type::BYTEA_ARRAY, Type::TEXT, Type::TEXT]].concat());
+        let parts_types = types(&[&testimony[..], &[Type::INT4, Type::BYTEA_ARRAY, Type::TEXT, Type::TEXT]].concat());
         let gone_types = types(&[Type::TEXT]);
         let state_types = types(&[Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8, Type::INT8]);
         let (applied, parts, gone, mirror, state) = tokio::try_join!(
@@ -212,8 +211,23 @@ impl Scribe {
                     .execute(
                         &self.applied,
                         &[
-                            &run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head, &t.id, &attempt, &epoch,
-                            &t.content, &t.tokens, &t.requires, &t.header, &t.up_sql, &t.down_sql, &t.verify_sql,
+                            &run,
+                            &m.seqs,
+                            &m.kinds,
+                            &m.steps,
+                            &m.ats,
+                            &m.bytes,
+                            &m.head,
+                            &t.id,
+                            &attempt,
+                            &epoch,
+                            &t.content,
+                            &t.tokens,
+                            &t.requires,
+                            &t.header,
+                            &t.up_sql,
+                            &t.down_sql,
+                            &t.verify_sql,
                             duration_us,
                         ],
                     )
@@ -227,17 +241,33 @@ impl Scribe {
                     .execute(
                         &self.parts,
                         &[
-                            &run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head, &t.id, &attempt, &epoch,
-                            &t.content, &t.tokens, &t.requires, &t.header, &t.up_sql, &t.down_sql, &t.verify_sql,
-                            &done, tokens, before, &state,
+                            &run,
+                            &m.seqs,
+                            &m.kinds,
+                            &m.steps,
+                            &m.ats,
+                            &m.bytes,
+                            &m.head,
+                            &t.id,
+                            &attempt,
+                            &epoch,
+                            &t.content,
+                            &t.tokens,
+                            &t.requires,
+                            &t.header,
+                            &t.up_sql,
+                            &t.down_sql,
+                            &t.verify_sql,
+                            &done,
+                            tokens,
+                            before,
+                            &state,
                         ],
                     )
                     .await
             }
             Mark::Gone { id } => {
-                client
-                    .execute(&self.gone, &[&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head, id])
-                    .await
+                client.execute(&self.gone, &[&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head, id]).await
             }
         }
     }
@@ -249,10 +279,7 @@ impl Scribe {
     pub async fn mirror(&self, client: &Client, mirror: &Mirror) -> Result<(), Error> {
         let m = mirror;
         let run = self.run.to_string();
-        client
-            .execute(&self.mirror, &[&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head])
-            .await
-            .map(|_| ())
+        client.execute(&self.mirror, &[&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head]).await.map(|_| ())
     }
 
     /// Writes the run's state with the mirror.
@@ -270,8 +297,19 @@ impl Scribe {
             .execute(
                 &self.state,
                 &[
-                    &run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head, &state, &rest, &line.rest_step,
-                    &message, &epoch, &finished,
+                    &run,
+                    &m.seqs,
+                    &m.kinds,
+                    &m.steps,
+                    &m.ats,
+                    &m.bytes,
+                    &m.head,
+                    &state,
+                    &rest,
+                    &line.rest_step,
+                    &message,
+                    &epoch,
+                    &finished,
                 ],
             )
             .await

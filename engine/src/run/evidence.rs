@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::recovery::Evidence;
-use crate::sql::effect::{Effect, QualifiedName, ReindexTarget};
+use crate::sql::{Effect, QualifiedName, ReindexTarget};
 
 /// One index, as `pg_index` has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,14 +129,15 @@ fn reindexed(target: &ReindexTarget, before: &Observed, now: &Observed) -> Findi
     let is_new = |index: &IndexFact| !before.indexes.iter().any(|old| old.oid == index.oid);
     let left = |index: &&IndexFact| {
         let base = index.name.trim_end_matches(|c: char| c.is_ascii_digit());
-        !index.usable && (is_new(index) || base.ends_with("_ccold")) && (base.ends_with("_ccnew") || base.ends_with("_ccold"))
+        !index.usable
+            && (is_new(index) || base.ends_with("_ccold"))
+            && (base.ends_with("_ccnew") || base.ends_with("_ccold"))
     };
     let leavings: Vec<&IndexFact> = now.indexes.iter().filter(left).collect();
     let unfinished = leavings.iter().any(|index| index.name.contains("_ccnew"));
     let renewed = match target {
         ReindexTarget::Index(_) => {
-            !now.named.is_empty()
-                && now.named.iter().zip(&before.named).all(|(now, before)| *now != 0 && now != before)
+            !now.named.is_empty() && now.named.iter().zip(&before.named).all(|(now, before)| *now != 0 && now != before)
         }
         _ => false,
     };
@@ -202,7 +203,8 @@ mod tests {
     #[test]
     fn a_reindex_is_done_when_the_index_is_another_and_nothing_is_left() {
         let effect = Effect::Reindexed { target: ReindexTarget::Index(name("i")), concurrently: true };
-        let observed = |oid, more: &[IndexFact]| Observed { named: vec![oid], indexes: more.to_vec(), ..Observed::default() };
+        let observed =
+            |oid, more: &[IndexFact]| Observed { named: vec![oid], indexes: more.to_vec(), ..Observed::default() };
         let before = observed(5, &[index(5, "i", true)]);
         for (now, evidence, drops) in [
             (observed(5, &[index(5, "i", true)]), Evidence::NotDone, 0),

@@ -2,8 +2,8 @@
 //! ([`decide`]) and what to believe after a crash ([`recovery`]). No clock, no I/O, no async anywhere below.
 
 pub mod decide;
-pub mod evidence;
 pub mod event;
+pub mod evidence;
 pub mod failure;
 pub mod journal;
 pub mod recovery;

@@ -1,0 +1,211 @@
+//! One script: its text, header, statements and parts.
+
+use std::sync::Arc;
+
+use super::check::Report;
+use super::directive::{self, Directive, DirectiveKey};
+use super::discover::{FileName, ScriptKind};
+use super::header::{self, Header};
+use super::parts::{self, Part, PartKind};
+use super::value;
+use crate::diag::Diagnostic;
+use crate::id::Digest;
+use crate::sql::{self, Command, Lexer, MAX_FILE_LEN, Span, Split, Statement, TokenKind};
+
+/// A script that can be run: nothing is certainly wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// The file, as given.
+    pub file: String,
+    /// The text without a byte order mark, otherwise as in the file. All spans refer to it.
+    pub text: Arc<str>,
+    /// What its header says.
+    pub header: Header,
+    /// Its statements, transaction control included.
+    pub statements: Vec<Statement>,
+    /// How they are run, in order.
+    pub parts: Vec<Part>,
+    /// Checksum over the LF-normalised bytes.
+    pub content: Digest,
+    /// Checksum over the significant tokens: unchanged by comments and white space.
+    pub tokens: Digest,
+}
+
+impl Script {
+    /// Whether it takes effect as a whole or not at all: exactly one part, a transaction.
+    #[must_use]
+    pub fn transactional(&self) -> bool {
+        matches!(self.parts.as_slice(), [Part { kind: PartKind::Transaction { .. }, .. }])
+    }
+
+    /// The SQL of one of its statements as the server gets it.
+    #[must_use]
+    pub fn sql(&self, statement: &Statement) -> &str {
+        statement.sql(&self.text)
+    }
+
+    /// The data of one of its `COPY … FROM stdin` statements.
+    #[must_use]
+    pub fn copy_data(&self, statement: &Statement) -> Option<&str> {
+        statement.copy_data.map(|span| span.of(&self.text))
+    }
+
+    /// The statements of a part.
+    #[must_use]
+    pub fn statements_of(&self, part: &Part) -> &[Statement] {
+        self.statements.get(part.statements.clone()).unwrap_or_default()
+    }
+
+    /// The whole stretch of text from the first to the last statement of a part, to be sent as one message. Nothing
+    /// for an empty part, and where that would not do: COPY data, or a `SET` that changes how strings are read.
+    #[must_use]
+    pub fn sql_of(&self, part: &Part) -> Option<&str> {
+        let statements = self.statements_of(part);
+        let (first, last) = (statements.first()?, statements.last()?);
+        let even = statements
+            .iter()
+            .all(|statement| statement.copy_data.is_none() && statement.standard_strings == first.standard_strings);
+        even.then(|| self.text.get(first.text.range().start..last.text.range().end))?
+    }
+
+    /// What the comment lines directly above a statement ask for it.
+    pub fn directives<'s>(&'s self, statement: &Statement) -> impl Iterator<Item = Directive<'s>> + use<'s> {
+        directive::directives(statement, &self.text)
+    }
+
+    /// The statements of earlier parts that changed the session (`SET search_path = app`), in order. Whoever starts at
+    /// this part, after an interruption, runs these again first.
+    #[must_use]
+    pub fn settings_before(&self, part: usize) -> Vec<&Statement> {
+        let earlier = self.parts.iter().take(part).flat_map(|part| self.statements_of(part));
+        earlier.filter(|statement| matches!(statement.command(&self.text), Command::Set { local: false })).collect()
+    }
+}
+
+/// Reads a script, of a file or from the history. The file's name decides what its header must agree with and whether
+/// it may write. There is a script only where no error is among the diagnostics.
+///
+/// Codes: ME106 invalid UTF-8, ME107 NUL byte, ME109 too large, and those of the header, lexer and parts.
+#[must_use]
+pub fn parse_script(file: &str, bytes: &[u8]) -> (Option<Script>, Vec<Diagnostic>) {
+    if bytes.len() > MAX_FILE_LEN {
+        return (None, vec![Diagnostic::error("ME109", file, "the file is larger than 4 GiB")]);
+    }
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+        Err(error) => return (None, vec![invalid_utf8(file, bytes, error.valid_up_to())]),
+    };
+    let name = FileName::of(file);
+    let (id, kind) = match &name {
+        FileName::Script { id, kind } => (Some(id), *kind),
+        _ => (None, ScriptKind::Forward),
+    };
+    let (header, found) = header::parse(file, text, id);
+    let mut report = Report::new(file, text);
+    report.extend(found);
+    let Split { statements, tail, problems, problems_left_out } = sql::split(text);
+    for problem in &problems {
+        report.error(problem.kind.code(), problem.at, problem.kind.to_string(), problem.kind.help());
+    }
+    report.leave_out(problems_left_out);
+    nul_inside(text, &problems, &mut report);
+    check_directives(text, &statements, tail, &mut report);
+    let parts = if report.has_errors() && !problems.is_empty() {
+        Vec::new() // What follows a broken string is no statement, so its transactions tell nothing.
+    } else {
+        parts::divide(text, &statements, header.transaction, &mut report)
+    };
+    match kind {
+        ScriptKind::Verify => check_read_only(text, &statements, &mut report),
+        ScriptKind::Forward if statements.is_empty() && !report.has_errors() && id.is_some() => {
+            report.warning("ME159", 0, "the migration holds no statement", None);
+        }
+        _ => {}
+    }
+    if report.has_errors() {
+        return (None, report.into_diagnostics());
+    }
+    let script = Script {
+        file: file.to_owned(),
+        text: Arc::from(text),
+        content: sql::content_digest(text),
+        tokens: sql::tokens_digest(text, &statements),
+        header,
+        statements,
+        parts,
+    };
+    (Some(script), report.into_diagnostics())
+}
+
+/// Says where the first bad byte stands; line and column are of the text before it.
+fn invalid_utf8(file: &str, bytes: &[u8], offset: usize) -> Diagnostic {
+    let valid = bytes.get(..offset).and_then(|valid| std::str::from_utf8(valid).ok()).unwrap_or_default();
+    let byte = bytes.get(offset).copied().unwrap_or_default();
+    let message = format!("invalid UTF-8 at byte {offset} (0x{byte:02x})");
+    Diagnostic::error("ME106", file, message)
+        .at(valid, offset)
+        .help("save the file as UTF-8; `iconv -f LATIN1 -t UTF-8` mends most of them")
+}
+
+/// The lexer reports NUL bytes between tokens; here are those inside strings and comments.
+fn nul_inside(text: &str, problems: &[sql::Problem], report: &mut Report<'_>) {
+    let reported = problems.iter().any(|problem| problem.kind == sql::ProblemKind::Token(sql::Invalid::Nul));
+    if let (Some(at), false) = (text.bytes().position(|byte| byte == 0), reported) {
+        let kind = sql::ProblemKind::Token(sql::Invalid::Nul);
+        report.error(kind.code(), Span::new(at, at).start, kind.to_string(), kind.help());
+    }
+}
+
+/// Directives that stand above nothing are silently without effect unless someone says so.
+fn check_directives(text: &str, statements: &[Statement], tail: Span, report: &mut Report<'_>) {
+    let gaps = statements.iter().map(|statement| {
+        let end = statement.comments.unwrap_or(statement.text).start;
+        Span { start: statement.piece.start, end }
+    });
+    for gap in gaps.chain([tail]).filter(|gap| gap.len() > 2) {
+        for token in Lexer::within(text, gap, true).filter(|token| token.kind == TokenKind::LineComment) {
+            let line = token.span.of(text).trim_start_matches('-').trim();
+            let key = header::key_and_value(line).and_then(|(key, _)| DirectiveKey::parse(key));
+            if key.is_some() {
+                let message = "this directive stands directly above no statement, so it has no effect";
+                let help = "put it on the line above its statement; if it is prose, put another word before the colon";
+                report.warning("ME115", token.span.start, message, Some(help));
+            }
+        }
+    }
+    for statement in statements.iter().filter(|statement| statement.comments.is_some()) {
+        for directive in directive::directives(statement, text) {
+            if directive.key == DirectiveKey::Timeout && value::parse_duration(directive.value).is_none() {
+                let message = format!("`{}` is no duration; write 100ms, 2s, 10m or 2h", directive.value);
+                report.error("ME117", Span::new(directive.offset, directive.offset).start, message, None);
+            } else if directive.value.is_empty() {
+                let at = Span::new(directive.offset, directive.offset).start;
+                report.error("ME117", at, "this directive has no value", None);
+            }
+        }
+    }
+}
+
+/// A verify script may look, not touch.
+fn check_read_only(text: &str, statements: &[Statement], report: &mut Report<'_>) {
+    for statement in statements {
+        let reads = !matches!(
+            statement.command(text),
+            Command::Other
+                | Command::Call
+                | Command::Copy
+                | Command::AddEnumValue { .. }
+                | Command::CreateEnum { .. }
+                | Command::AlterType
+                | Command::PrepareTransaction
+        );
+        if !reads {
+            report.error(
+                "ME158",
+                statement.text.start,
+                "a verify script only reads: SELECT, WITH, VALUES, TABLE, SHOW, EXPLAIN or DO",
+                Some("move what changes the database into the migration itself"),
+            );
+        }
+    }
+}
