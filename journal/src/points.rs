@@ -28,7 +28,7 @@ pub(crate) const QUARANTINE_BEFORE_RENAME: &str = "journal.quarantine.before_ren
 pub(crate) const QUARANTINE_AFTER_RENAME: &str = "journal.quarantine.after_rename";
 pub(crate) const OPEN_AFTER_SLED: &str = "journal.open.after_sled";
 pub(crate) const APPEND_BEFORE_INSERT: &str = "journal.append.before_insert";
-/// Between two records of one append.
+/// Between two records, or two parts of a long one, of one append.
 pub(crate) const APPEND_BETWEEN_INSERTS: &str = "journal.append.between_inserts";
 pub(crate) const APPEND_BEFORE_FLUSH: &str = "journal.append.before_flush";
 pub(crate) const APPEND_BEFORE_FSYNC: &str = "journal.append.before_fsync";

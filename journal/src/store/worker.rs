@@ -98,7 +98,7 @@ impl Store {
         let mut store = Self { folder, trees, heads: BTreeMap::new(), points, read_only, poisoned: false };
         store.restrict()?;
         store.make_durable()?;
-        store.points.pass(points::OPEN_AFTER_SLED).map_err(|error| store.io(&error))?;
+        store.pass(points::OPEN_AFTER_SLED)?;
         Ok((store, note))
     }
 
@@ -193,21 +193,53 @@ impl Store {
         chain::extend(run, &there, records).map_err(at)
     }
 
+    /// The beginning of a record is written after its other parts: sled keeps the order of writes, so a record whose
+    /// beginning is there is whole, and parts without one are of a write that was never acknowledged.
     fn insert(&mut self, run: RunId, all: Vec<Sealed>) -> Result<Vec<Sealed>, Failed> {
-        let point = |store: &Self, name| store.points.pass(name).map_err(|error| Failed::Broken(store.io(&error)));
-        for (index, sealed) in all.iter().enumerate() {
-            point(self, if index == 0 { points::APPEND_BEFORE_INSERT } else { points::APPEND_BETWEEN_INSERTS })?;
-            for (key, value) in keys::chunks(run, sealed.seq, &sealed.bytes) {
-                let before = self.trees.records.insert(key, value).map_err(|error| Failed::Broken(self.sled(error)))?;
+        let Some(last) = all.last() else { return Ok(all) };
+        let head = Head { seq: last.seq, hash: last.hash };
+        let broken = |error| Failed::Broken(error);
+        self.pass(points::APPEND_BEFORE_INSERT).map_err(broken)?;
+        if !self.heads.contains_key(&run) {
+            self.clear_leftovers(run).map_err(broken)?;
+        }
+        let mut first = true;
+        for sealed in &all {
+            let mut chunks: Vec<_> = keys::chunks(run, sealed.seq, &sealed.bytes).collect();
+            chunks.reverse();
+            for (key, value) in chunks {
+                if !std::mem::take(&mut first) {
+                    self.pass(points::APPEND_BETWEEN_INSERTS).map_err(broken)?;
+                }
+                let before = self.trees.records.insert(key, value).map_err(|error| broken(self.sled(error)))?;
                 if before.is_some() {
-                    return Err(Failed::Broken(self.damaged(format!("record {} of run {run} is there", sealed.seq))));
+                    return Err(broken(self.damaged(format!("record {} of run {run} is there", sealed.seq))));
                 }
             }
         }
-        if let Some(last) = all.last() {
-            self.heads.insert(run, Head { seq: last.seq, hash: last.hash });
-        }
+        self.heads.insert(run, head);
         Ok(all)
+    }
+
+    fn pass(&self, point: &'static str) -> Result<(), JournalError> {
+        self.points.pass(point).map_err(|error| self.io(&error))
+    }
+
+    /// Removes the parts that a torn write left after the last record of a run.
+    fn clear_leftovers(&self, run: RunId) -> Result<(), JournalError> {
+        for item in self.trees.records.scan_prefix(run.as_bytes()).keys().rev() {
+            let bytes = item.map_err(|error| self.sled(error))?;
+            if self.has_beginning(self.key(&bytes)?)? {
+                break;
+            }
+            self.trees.records.remove(bytes).map_err(|error| self.sled(error))?;
+        }
+        Ok(())
+    }
+
+    fn has_beginning(&self, key: Key) -> Result<bool, JournalError> {
+        let beginning = Key { part: 0, ..key }.bytes();
+        self.trees.records.contains_key(beginning).map_err(|error| self.sled(error))
     }
 
     fn bind(&self, record: &[u8]) -> Result<Vec<Sealed>, Failed> {
@@ -226,7 +258,7 @@ impl Store {
     }
 
     fn make_durable(&mut self) -> Result<(), JournalError> {
-        self.points.pass(points::APPEND_BEFORE_FLUSH).map_err(|error| self.io(&error))?;
+        self.pass(points::APPEND_BEFORE_FLUSH)?;
         self.trees.db.flush().map_err(|error| self.sled(error))?;
         self.folder.sync(&self.points).map_err(|error| self.io(&error))
     }
@@ -236,11 +268,15 @@ impl Store {
         if let Some(head) = self.heads.get(&run) {
             return Ok(*head);
         }
-        let Some(last) = self.trees.records.scan_prefix(run.as_bytes()).next_back() else {
-            return Ok(Head::EMPTY);
-        };
-        let (key, _) = last.map_err(|error| self.sled(error))?;
-        let key = self.key(&key)?;
+        let mut last = None;
+        for item in self.trees.records.scan_prefix(run.as_bytes()).keys().rev() {
+            let key = self.key(&item.map_err(|error| self.sled(error))?)?;
+            if self.has_beginning(key)? {
+                last = Some(key);
+                break;
+            }
+        }
+        let Some(key) = last else { return Ok(Head::EMPTY) };
         let from = Key { part: 0, ..key }.bytes();
         let records = self.collect(self.trees.records.scan_prefix(&from))?;
         let (_, bytes) = records.first().ok_or_else(|| self.damaged("its last record has no beginning"))?;
@@ -259,7 +295,7 @@ impl Store {
         self.collect(self.trees.records.scan_prefix(run.as_bytes()))
     }
 
-    /// Joins the parts of records.
+    /// Joins the parts of records; parts without a beginning are no record.
     fn collect(&self, items: sled::Iter) -> Result<Raw, JournalError> {
         let mut records = Raw::new();
         let mut parts = 0;
@@ -271,7 +307,11 @@ impl Store {
             } else {
                 match records.last_mut() {
                     Some((last, bytes)) if *last == seq && part == parts + 1 => bytes.extend_from_slice(&value),
-                    _ => return Err(self.damaged(format!("a part of record {seq} is missing"))),
+                    Some((last, _)) if *last == seq => {
+                        return Err(self.damaged(format!("a part of record {seq} is missing")));
+                    }
+                    // Left by a torn write, see `insert`. Where a record should be, its absence breaks the chain.
+                    _ => continue,
                 }
             }
             parts = part;
@@ -284,8 +324,10 @@ impl Store {
         let mut from = vec![0; 16];
         while let Some(first) = self.trees.records.range(from..).next() {
             let (key, _) = first.map_err(|error| self.sled(error))?;
-            let run = self.key(&key)?.run;
-            runs.push(run);
+            let Key { run, part, .. } = self.key(&key)?;
+            if part == 0 {
+                runs.push(run);
+            }
             let Some(next) = u128::from_be_bytes(*run.as_bytes()).checked_add(1) else { break };
             from = next.to_be_bytes().to_vec();
         }

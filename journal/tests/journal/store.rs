@@ -214,6 +214,28 @@ fn after_a_failed_write_nothing_more_is_done() {
 }
 
 #[test]
+fn a_long_record_torn_half_way_was_never_there() {
+    for nth in [1, 100, 250] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let hook = failing("journal.append.between_inserts", nth);
+        let journal = SledJournal::open_with(&path, Some(hook)).unwrap().journal;
+        wait(journal.append(OTHER, notes(1))).unwrap();
+        let plan = |steps| timed(vec![common::started(RunKind::Apply, steps)]);
+        assert!(wait(journal.append(RUN, plan(10_000))).is_err());
+        drop(journal);
+        let journal = common::open(&path);
+        assert_eq!(wait(journal.runs()).unwrap(), [OTHER], "part {nth}");
+        assert!(wait(journal.records(RUN)).unwrap().is_empty());
+        wait(journal.append(RUN, plan(1_000))).unwrap();
+        drop(journal);
+        let journal = common::open(&path);
+        assert_eq!(wait(journal.records(RUN)).unwrap()[0].0.event, plan(1_000)[0].1);
+        assert!(wait(journal.check(|_| Ok(()))).unwrap().is_sound());
+    }
+}
+
+#[test]
 fn the_one_in_memory_fails_when_told() {
     let journal = MemoryJournal::new();
     journal.fail_after(1);
