@@ -1,6 +1,6 @@
 //! The journal from outside: its stored form, its store, and what it survives.
 
-#![allow(clippy::unwrap_used)] // helpers of tests, too, may fail at once
+#![allow(clippy::unwrap_used)] // in functions shared by tests as well
 
 mod common;
 mod damage;
