@@ -8,6 +8,8 @@ mod key;
 mod parts;
 mod reference;
 mod script;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use directive::{Directive, DirectiveKey};

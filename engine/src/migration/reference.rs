@@ -95,7 +95,7 @@ impl MigrationRef {
             damerau_levenshtein(&name, &wanted).min(damerau_levenshtein(slug, &wanted))
         };
         let (distance, id) = ids.iter().map(|id| (distance(id), id)).min()?;
-        (distance <= wanted.chars().count() / 3).then(|| id.clone())
+        (distance < wanted.chars().count().div_ceil(3)).then(|| id.clone())
     }
 }
 

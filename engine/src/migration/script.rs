@@ -110,7 +110,7 @@ pub fn parse_script(file: &str, bytes: &[u8]) -> (Option<Script>, Vec<Diagnostic
     report.leave_out(problems_left_out);
     nul_inside(text, &problems, &mut report);
     check_directives(text, &statements, tail, &mut report);
-    let parts = if report.has_errors() && !problems.is_empty() {
+    let parts = if !problems.is_empty() {
         Vec::new() // What follows a broken string is no statement, so its transactions tell nothing.
     } else {
         parts::divide(text, &statements, header.transaction, &mut report)

@@ -60,7 +60,7 @@ impl<'t> Lexer<'t> {
     /// Goes back to the start of a token and takes the rest of its line for one [`Invalid::HashComment`].
     pub fn take_hash_comment(&mut self, token: Token) -> Token {
         self.at = token.span.range().start;
-        self.to_line_end();
+        self.skip_line();
         Token { kind: TokenKind::Invalid(Invalid::HashComment), span: Span::new(token.span.range().start, self.at) }
     }
 
@@ -91,7 +91,7 @@ impl<'t> Lexer<'t> {
         self.at += rest.iter().position(|byte| !accept(*byte)).unwrap_or(rest.len());
     }
 
-    fn to_line_end(&mut self) {
+    fn skip_line(&mut self) {
         self.take_while(|byte| byte != b'\n' && byte != b'\r');
     }
 
@@ -111,7 +111,7 @@ impl<'t> Lexer<'t> {
                 TokenKind::Whitespace
             }
             b'-' if self.peek(1) == b'-' => {
-                self.to_line_end();
+                self.skip_line();
                 TokenKind::LineComment
             }
             b'/' if self.peek(1) == b'*' => self.block_comment(),
@@ -136,7 +136,7 @@ impl<'t> Lexer<'t> {
                 TokenKind::Operator
             }
             b'\\' => {
-                self.to_line_end();
+                self.skip_line();
                 TokenKind::Invalid(Invalid::MetaCommand)
             }
             0 => self.one(TokenKind::Invalid(Invalid::Nul)),

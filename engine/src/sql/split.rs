@@ -145,14 +145,10 @@ impl<'t> Splitter<'t> {
         let range = token.span.range();
         let current = self.current.get_or_insert_with(|| Current { start: range.start, ..Current::default() });
         current.end = range.end;
-        match token.kind {
-            TokenKind::LParen => self.parens.push(token.span.start),
-            TokenKind::RParen => {
-                if self.parens.pop().is_none() {
-                    self.problem(ProblemKind::UnopenedParen, token.span.start);
-                }
-            }
-            _ => {}
+        if token.kind == TokenKind::LParen {
+            self.parens.push(token.span.start);
+        } else if token.kind == TokenKind::RParen && self.parens.pop().is_none() {
+            self.problem(ProblemKind::UnopenedParen, token.span.start);
         }
         let depth = self.parens.len();
         if let Some(current) = &mut self.current {
@@ -262,7 +258,7 @@ impl Current {
             self.shape = self.shape_after(word);
         }
         if self.shape == Shape::Routine {
-            self.follow_body(word, token.span.start, paren_depth);
+            self.follow_body(word, paren_depth);
         }
         self.copy_from_stdin |=
             self.shape == Shape::Copy && paren_depth == 0 && self.before == Before::From && is("STDIN");
@@ -292,20 +288,17 @@ impl Current {
 
     /// `BEGIN ATOMIC … END` with its `CASE … END`. `END` and `CASE` are reserved, so they are names only behind a dot
     /// or `AS`. Parentheses are balanced in themselves and hold no semicolon.
-    fn follow_body(&mut self, word: &str, at: u32, paren_depth: usize) {
+    fn follow_body(&mut self, word: &str, paren_depth: usize) {
         let is = |other: &str| word.eq_ignore_ascii_case(other);
         if paren_depth > 0 || self.before == Before::DotOrAs {
             return;
         }
         match self.before {
             Before::Begin(begin) if is("ATOMIC") => {
+                self.body_at = if self.body_depth == 0 { begin } else { self.body_at };
                 self.body_depth += 1;
-                self.body_at = begin;
             }
-            _ if self.body_depth > 0 && is("CASE") => {
-                self.body_depth += 1;
-                self.body_at = if self.body_depth == 1 { at } else { self.body_at };
-            }
+            _ if self.body_depth > 0 && is("CASE") => self.body_depth += 1,
             _ if is("END") => self.body_depth = self.body_depth.saturating_sub(1),
             _ => {}
         }

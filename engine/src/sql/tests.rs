@@ -50,7 +50,10 @@ fn statements_end_at_semicolons_that_stand_free() {
     );
     check("select a$b$c; select d$b$", &["select a$b$c", "select d$b$"]);
     check("select $1, $2; select 1$$;$$", &["select $1, $2", "select 1$$;$$"]);
-    check("select \u{e4}$x$;$x$; select $\u{e4}$;$\u{e4}$", &["select \u{e4}$x$", "$x$", "select $\u{e4}$;$\u{e4}$"]);
+    check(
+        "select \u{e4}$x$; $x$;$x$; select $\u{e4}$;$\u{e4}$",
+        &["select \u{e4}$x$", "$x$;$x$", "select $\u{e4}$;$\u{e4}$"],
+    );
     check("select 1 -- no end", &["select 1"]);
 }
 
@@ -173,7 +176,7 @@ fn what_is_certainly_wrong_is_pointed_at_where_it_began() {
 fn tokens_are_those_of_the_server() {
     use TokenKind::{Dot, LBracket, Number, Operator, Param, RBracket, Word};
     for (text, expect) in [
-        ("a=-1", &[Word, Operator, Number][..]),
+        ("a=-1", &[Word, Operator, Operator, Number][..]),
         ("a@-1", &[Word, Operator, Number]),
         ("1.5e-3 .5 1. 1_000 0xFF 0b1 0o7", &[Number; 7]),
         ("1..2", &[Number, Operator, Number]),
