@@ -7,6 +7,7 @@ pub(crate) mod failure;
 pub(crate) mod flight;
 pub mod layout;
 pub mod lock;
+pub mod mirror;
 pub mod read;
 pub mod secret;
 pub(crate) mod send;

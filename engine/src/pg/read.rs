@@ -155,6 +155,20 @@ pub enum ReadError {
     Server(#[from] tokio_postgres::Error),
 }
 
+impl ReadError {
+    /// What happened in the server's words, and its SQLSTATE where it was the server that spoke.
+    #[must_use]
+    pub fn server_words(&self) -> (String, Option<String>) {
+        match self {
+            Self::Server(error) => match error.as_db_error() {
+                Some(db) => (db.message().to_owned(), Some(db.code().code().to_owned())),
+                None => (error.to_string(), None),
+            },
+            other => (other.to_string(), None),
+        }
+    }
+}
+
 const SERVER: &str = "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
     pg_backend_pid(), (extract(epoch FROM (SELECT backend_start FROM pg_stat_get_activity(pg_backend_pid()))) * 1000000)::bigint, \
     pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool, current_database()::text, session_user::text, \

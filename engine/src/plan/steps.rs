@@ -106,8 +106,8 @@ impl Plan {
             .map(|step| PlannedStep {
                 id: step.id.clone(),
                 requires: step.requires.iter().filter_map(|id| index.get(id).copied()).collect(),
-                content: step.script.content,
-                tokens: step.script.tokens,
+                content: step.forward.0,
+                tokens: step.forward.1,
                 transactional: step.script.transactional,
                 reversible: step.reversible,
             })

@@ -1,0 +1,124 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use migengine_engine::migration::parse_duration;
+
+use crate::commands;
+
+/// PostgreSQL schema migrations as plain SQL: planned as a graph, run as a durable state machine.
+#[derive(Debug, Parser)]
+#[command(name = "migengine", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command. Precedence: flag, environment, migengine.toml, default.
+#[derive(Debug, Args, Default, Clone)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The database: a postgres:// URL or a key=value string. Without it libpq's PG* variables count.
+    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// Use a private PostgreSQL, started for this command on a Unix socket and kept between commands (in DIR).
+    #[arg(long, global = true, value_name = "DIR", num_args = 0..=1, require_equals = true)]
+    pub embedded: Option<Option<PathBuf>>,
+    /// Section [env.NAME] of the configuration.
+    #[arg(long, global = true, env = "MIGENGINE_ENV", value_name = "NAME")]
+    pub env: Option<String>,
+    /// Configuration file [default: migengine.toml, where it is there].
+    #[arg(long, global = true, env = "MIGENGINE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Folder with the migrations [default: migrations].
+    #[arg(long, global = true, env = "MIGENGINE_DIR")]
+    pub dir: Option<PathBuf>,
+    /// Folder of the journal. One that is named belongs to one database; by default each database has its own below
+    /// .migengine/journal.
+    #[arg(long, global = true, env = "MIGENGINE_JOURNAL", value_name = "DIR")]
+    pub journal: Option<PathBuf>,
+    /// Schema that holds the engine's tables [default: migengine].
+    #[arg(long, global = true, env = "MIGENGINE_SCHEMA", value_name = "NAME")]
+    pub schema: Option<String>,
+    /// What stdout carries.
+    #[arg(long, global = true, value_enum)]
+    pub format: Option<Format>,
+    /// Whether messages are coloured.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+    /// Tell more; twice: everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Tell errors only.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// Formats of stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Options of the commands that change the database.
+#[derive(Debug, Args, Clone, Default)]
+#[command(next_help_heading = "Run options")]
+pub struct RunOptions {
+    /// How long to wait for another runner's lock [default: 0s].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub lock_wait_runner: Option<Duration>,
+    /// How long a statement may wait for a lock in the database [default: 5s].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub lock_timeout: Option<Duration>,
+    /// How long to try to reach the database again in the middle of a run [default: 30s].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub reconnect: Option<Duration>,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write a number and a unit: 100ms, 2s, 10m, 2h".to_owned())
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what would run, in order. Takes no lock and writes nothing.
+    Plan(commands::plan::PlanArgs),
+    /// Apply pending migrations.
+    Apply(commands::apply::ApplyArgs),
+    /// Reverse applied migrations.
+    Rollback(commands::rollback::RollbackArgs),
+    /// Show what is applied, pending, changed, missing, and any unfinished run.
+    Status(commands::status::StatusArgs),
+    /// List the migrations in the folder with their headers.
+    List(commands::list::ListArgs),
+    /// Look at runs and their events.
+    Journal(commands::journal::JournalArgs),
+    /// Write a new pair of migration files.
+    New(commands::new::NewArgs),
+}

@@ -1,0 +1,289 @@
+//! `migengine apply`: bring the database forward.
+
+use std::path::Path;
+
+use clap::Args;
+use migengine_engine::drive::open_ledger;
+use migengine_engine::migration::ScriptKind;
+use migengine_engine::plan::{self, ApplyTarget, Graph, Policy, plan_apply};
+use migengine_engine::run::event::Event;
+use migengine_engine::run::state::RunKind;
+use tokio::sync::watch;
+
+use crate::args::{Format, RunOptions};
+use crate::commands::rollback::{self, RollbackArgs};
+use crate::context::{Context, actor};
+use crate::error::{CommandError, Exit};
+use crate::execute::{ENGINE, Ending, Stage, Start};
+use crate::journals::OpenJournal;
+use crate::outcome::{self, Asked};
+use crate::project::{self, Project};
+use crate::runs::{self, Unfinished};
+use crate::sources::{self, Kept};
+use crate::render;
+
+/// Options of `apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// Migrations to apply, with what they require: ids, numbers or files. Without any: all that are pending.
+    #[arg(value_name = "ID-OR-FILE")]
+    pub targets: Vec<String>,
+    /// Everything up to and including this migration, in the order of the plan.
+    #[arg(long, value_name = "ID", conflicts_with = "targets")]
+    pub to: Option<String>,
+    /// Go on with the unfinished run.
+    #[arg(long, conflicts_with_all = ["targets", "to", "rollback"])]
+    pub resume: bool,
+    /// Reverse the migrations named instead.
+    #[arg(long, requires = "targets")]
+    pub rollback: bool,
+    /// What to do when a step fails: rest there, or reverse what this run applied.
+    #[arg(long, value_enum, default_value_t = OnFailure::Stop)]
+    pub on_failure: OnFailure,
+    /// Apply also what stands before an applied migration without saying what it requires.
+    #[arg(long)]
+    pub out_of_order: bool,
+    /// How to run.
+    #[command(flatten)]
+    pub run: RunOptions,
+}
+
+/// What to do when a step fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnFailure {
+    /// Rest there; the run can be resumed or reversed.
+    Stop,
+    /// Reverse what this run applied.
+    Rollback,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// See the contract's exit codes.
+pub async fn run(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>) -> Result<Exit, CommandError> {
+    let reverse = |text: &String| matches!(migengine_engine::migration::MigrationRef::parse(text).kind(), ScriptKind::Reverse);
+    if args.rollback || (!args.targets.is_empty() && args.targets.iter().all(reverse)) {
+        return rollback::run(context, &RollbackArgs::of_ids(args.targets.clone(), args.run.clone()), stop).await;
+    }
+    let ending = apply(context, args, stop).await;
+    conclude(context, RunKind::Apply, ending)
+}
+
+/// Tells how it ended, in the format asked for.
+pub fn conclude(context: &Context, kind: RunKind, ending: Result<Ending, CommandError>) -> Result<Exit, CommandError> {
+    let json = context.look.format == Format::Json;
+    match ending {
+        Ok(ending) => {
+            if json {
+                let object = match (&ending.run, &ending.error) {
+                    (Some(run), error) => outcome::json(run, error.as_ref()),
+                    (None, _) => outcome::nothing_json(kind),
+                };
+                render::data(&object.to_string());
+            }
+            let error = ending.error.or_else(|| ending.run.as_ref().and_then(rest_error));
+            if let Some(error) = error {
+                render::line(render::error_text(&error, context.look.color).trim_end());
+            }
+            Ok(ending.exit)
+        }
+        Err(error) => {
+            if json {
+                render::data(&outcome::refused_json(kind, &error).to_string());
+            }
+            render::line(render::error_text(&error, context.look.color).trim_end());
+            Ok(error.exit)
+        }
+    }
+}
+
+/// The message for a run that rests, or that was taken back because a step failed.
+fn rest_error(run: &migengine_engine::run::state::RunSnapshot) -> Option<CommandError> {
+    let failure = outcome::failure(run);
+    let code = failure.map_or_else(|| rest_code(run), |failure| failure.code.clone());
+    let step = run.rest.as_ref().and_then(|rest| rest.step).map(|step| run.step_name(step).to_owned());
+    let what = match (&run.rest, failure, step) {
+        (_, Some(failure), step) => {
+            let sqlstate = failure.sqlstate.as_ref().map(|code| format!(" (SQLSTATE {code})")).unwrap_or_default();
+            let step = step.map(|step| format!("{step}: ")).unwrap_or_default();
+            format!("{step}{}{sqlstate}", failure.message)
+        }
+        (Some(rest), None, Some(step)) if !rest.message.contains(&step) => format!("{step}: {}", rest.message),
+        (Some(rest), None, _) => rest.message.clone(),
+        (None, None, _) => return None,
+    };
+    let mut error = CommandError::refused(&code, what).state(outcome::database_state(run));
+    error.failure = failure.cloned().map(Box::new);
+    error.next = outcome::next_command(run).into_iter().collect();
+    Some(error)
+}
+
+fn rest_code(run: &migengine_engine::run::state::RunSnapshot) -> String {
+    use migengine_engine::run::state::RestReason;
+    let code = match run.rest.as_ref().map(|rest| rest.reason) {
+        Some(RestReason::Interrupted) => "ME412",
+        Some(RestReason::InDoubt) => "ME413",
+        Some(RestReason::Diverged) => "ME414",
+        Some(RestReason::Stuck) => "ME415",
+        Some(RestReason::Failed) | None => "ME401",
+    };
+    code.to_owned()
+}
+
+async fn apply(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>) -> Result<Ending, CommandError> {
+    let limits = context.limits(&args.run)?;
+    let dir = context.dir.clone();
+    let loading = tokio::task::spawn_blocking(move || project::load(&dir));
+    let target = context.target()?;
+    let opened = context.open(&target, &limits).await;
+    let project = joined(loading.await)?;
+    if !args.resume {
+        refuse_bad_files(&project, &context.dir)?;
+    }
+    let (session, mut state) = opened?;
+    refuse_read_only(&state.server)?;
+    let history = sources::history(state.ledger.as_ref(), &Kept::default());
+    let graph = Graph::build(project.nodes(), &history);
+    if let Some(ledger) = &state.ledger {
+        let mut journal = OpenJournal::open(&context.journal, &ledger.uuid).await?;
+        if let Some(note) = &journal.note {
+            context.tell(note);
+        }
+        if let Some(found) = runs::unfinished(&session, ledger, &mut journal).await? {
+            if !args.resume {
+                return Err(runs::blocked_by(&found.run));
+            }
+            let stage = Stage { context, target: &target, limits, session, state, journal, stop };
+            return resume(stage, found, project, &graph).await;
+        }
+        if args.resume {
+            context.tell("nothing to resume: no run is unfinished");
+            return Ok(Ending { exit: Exit::Done, run: None, error: None });
+        }
+        drop(journal);
+    } else if args.resume {
+        context.tell("nothing to resume: no run is unfinished");
+        return Ok(Ending { exit: Exit::Done, run: None, error: None });
+    }
+    let policy = Policy { out_of_order: args.out_of_order, ..Policy::default() };
+    let planned = plan_apply(&graph, &history, &apply_target(args), policy).map_err(refused)?;
+    warn(context, &planned.warnings);
+    if planned.plan.steps.is_empty() {
+        context.tell("nothing to do: every migration is applied");
+        return Ok(Ending { exit: Exit::Done, run: None, error: None });
+    }
+    if state.ledger.is_none() {
+        state = open_ledger(&session, limits.lock_wait_runner, ENGINE).await?;
+    }
+    let uuid = state.ledger.as_ref().map(|ledger| ledger.uuid.clone()).unwrap_or_default();
+    let journal = OpenJournal::open(&context.journal, &uuid).await?;
+    let stage = Stage { context, target: &target, limits, session, state, journal, stop };
+    let start = stage.begin(&planned.plan, args.on_failure == OnFailure::Rollback).await?;
+    let scripts = sources::scripts(&project, &Kept::default(), &planned.plan.run_steps(), &graph);
+    stage.drive(start, scripts, Asked::Apply).await
+}
+
+/// Takes an unfinished run up again, in the direction in which it was going.
+pub async fn resume(
+    stage: Stage<'_>,
+    found: Unfinished,
+    project: Project,
+    graph: &Graph,
+) -> Result<Ending, CommandError> {
+    let asked = match found.run.started.kind {
+        RunKind::Apply => Asked::Apply,
+        RunKind::Rollback => Asked::Rollback,
+    };
+    let steps = found.run.started.steps.clone();
+    let kept = rollback::kept(&stage).await?;
+    let scripts = sources::scripts(&project, &kept, &steps, graph);
+    refuse_changed(&stage, &project, &steps)?;
+    let mut start = Start::resumed(found.run, found.unmirrored);
+    stage.note(&mut start, Event::Resumed { actor: actor() }).await?;
+    stage.drive(start, scripts, asked).await
+}
+
+/// A file that was changed after it took effect would make the history lie.
+fn refuse_changed(
+    stage: &Stage<'_>,
+    project: &Project,
+    steps: &[migengine_engine::run::event::PlannedStep],
+) -> Result<(), CommandError> {
+    let history = stage.state.ledger.as_ref().map(|ledger| &ledger.history);
+    let changed: Vec<String> = steps
+        .iter()
+        .filter_map(|step| {
+            let row = history?.get(&step.id)?;
+            let file = project.get(&step.id)?;
+            let applied = row.state == migengine_engine::pg::read::HistoryState::Applied;
+            (applied && row.tokens != file.up.tokens).then(|| file.up.file.clone())
+        })
+        .collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    Err(CommandError::refused("ME147", format!("changed after taking effect: {}", changed.join(", ")))
+        .next("put the files back as they were (the history has their text), then: migengine apply --resume"))
+}
+
+fn apply_target(args: &ApplyArgs) -> ApplyTarget {
+    match &args.to {
+        Some(to) => ApplyTarget::To(to.clone()),
+        None if args.targets.is_empty() => ApplyTarget::All,
+        None => ApplyTarget::Ids(args.targets.clone()),
+    }
+}
+
+/// The result of a thread that reads files.
+///
+/// # Errors
+/// Its own, or that the thread died.
+pub fn joined<T>(result: Result<Result<T, CommandError>, tokio::task::JoinError>) -> Result<T, CommandError> {
+    result.unwrap_or_else(|error| Err(CommandError::refused("ME010", format!("reading the files ended early: {error}"))))
+}
+
+/// Nothing runs while any file of the folder has an error, or there is none at all.
+///
+/// # Errors
+/// All findings.
+pub fn refuse_bad_files(project: &Project, dir: &Path) -> Result<(), CommandError> {
+    let error = |found: &migengine_engine::diag::Diagnostic| found.severity == migengine_engine::diag::Severity::Error;
+    if project.diagnostics.iter().any(error) {
+        return Err(CommandError::files(project.diagnostics.clone()));
+    }
+    if project.migrations.is_empty() {
+        let what = format!("there is no migration in {}", dir.display());
+        return Err(CommandError::refused("ME011", what).next("write the first one: migengine new NAME"));
+    }
+    Ok(())
+}
+
+/// A standby cannot be migrated.
+///
+/// # Errors
+/// It is one.
+pub fn refuse_read_only(server: &migengine_engine::pg::read::ServerFacts) -> Result<(), CommandError> {
+    if server.read_only {
+        return Err(CommandError::refused("ME325", "this server takes no changes: it is a standby, or set read-only")
+            .next("connect to the primary"));
+    }
+    Ok(())
+}
+
+/// A refusal of the planner's. Only targets that name nothing are the user's typing.
+#[must_use]
+pub fn refused(refused: plan::Refused) -> CommandError {
+    let typing = |code: &str| matches!(code, plan::code::UNKNOWN_TARGET | plan::code::AMBIGUOUS_TARGET);
+    let mut errors =
+        refused.diagnostics.iter().filter(|found| found.severity == migengine_engine::diag::Severity::Error);
+    let exit = if errors.all(|found| typing(found.code)) { Exit::Usage } else { Exit::Refused };
+    CommandError::files(refused.diagnostics).exit(exit)
+}
+
+/// Shows warnings.
+pub fn warn(context: &Context, found: &[migengine_engine::diag::Diagnostic]) {
+    if !found.is_empty() {
+        context.tell(render::diagnostics_text(found, context.look.color).trim_end());
+    }
+}

@@ -1,0 +1,130 @@
+//! migengine.toml. Unknown keys are errors that name the key and its line.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::CommandError;
+
+/// The file's name where no other is given.
+pub const FILE: &str = "migengine.toml";
+
+/// One section: the top of the file, or `[env.NAME]`, whose keys win.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Section {
+    /// Where the database is. Better kept in the environment: see `database_url_env`.
+    pub database_url: Option<String>,
+    /// Name of the environment variable that holds the URL.
+    pub database_url_env: Option<String>,
+    /// Folder with the migrations.
+    pub dir: Option<PathBuf>,
+    /// Folder of the journal.
+    pub journal: Option<PathBuf>,
+    /// Schema of the engine's tables.
+    pub schema: Option<String>,
+    /// How long to wait for another runner's lock.
+    pub lock_wait_runner: Option<String>,
+    /// How long a statement may wait for a lock.
+    pub lock_timeout: Option<String>,
+    /// How long to try to reach the database again.
+    pub reconnect: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    env: BTreeMap<String, Section>,
+    database_url: Option<String>,
+    database_url_env: Option<String>,
+    dir: Option<PathBuf>,
+    journal: Option<PathBuf>,
+    schema: Option<String>,
+    lock_wait_runner: Option<String>,
+    lock_timeout: Option<String>,
+    reconnect: Option<String>,
+}
+
+/// Reads the configuration and picks the environment.
+///
+/// # Errors
+/// The file that was named is not there, or does not parse, or has no such environment.
+pub fn load(file: Option<&Path>, env: Option<&str>) -> Result<Section, CommandError> {
+    let path = file.unwrap_or(Path::new(FILE));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => String::new(),
+        Err(error) => {
+            let what = format!("the configuration {} cannot be read: {error}", path.display());
+            return Err(CommandError::usage("ME001", what));
+        }
+    };
+    parse(&text, &path.display().to_string(), env)
+}
+
+fn parse(text: &str, name: &str, env: Option<&str>) -> Result<Section, CommandError> {
+    let file: File = toml::from_str(text).map_err(|error| {
+        // The parser quotes the offending line; where that could be the password's, only the place is told.
+        let (line, column) = place(text, error.span().map_or(0, |span| span.start));
+        CommandError::usage("ME002", format!("{name}:{line}:{column}: {}", error.message().trim_end()))
+    })?;
+    let mut picked = match env {
+        None => Section::default(),
+        Some(env) => match file.env.get(env) {
+            Some(section) => section.clone(),
+            None => {
+                let known: Vec<&str> = file.env.keys().map(String::as_str).collect();
+                let known = if known.is_empty() { "it has none".to_owned() } else { known.join(", ") };
+                let what = format!("{name} has no section [env.{env}] ({known})");
+                return Err(CommandError::usage("ME003", what));
+            }
+        },
+    };
+    // An environment that says where its database is in one way must not be overruled by the other way at the top.
+    if picked.database_url.is_none() && picked.database_url_env.is_none() {
+        picked.database_url = file.database_url;
+        picked.database_url_env = file.database_url_env;
+    }
+    Ok(Section {
+        dir: picked.dir.or(file.dir),
+        journal: picked.journal.or(file.journal),
+        schema: picked.schema.or(file.schema),
+        lock_wait_runner: picked.lock_wait_runner.or(file.lock_wait_runner),
+        lock_timeout: picked.lock_timeout.or(file.lock_timeout),
+        reconnect: picked.reconnect.or(file.reconnect),
+        ..picked
+    })
+}
+
+fn place(text: &str, offset: usize) -> (u32, u32) {
+    let position = migengine_engine::diag::Position::of(text, offset);
+    (position.line, position.column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_overrides_the_top() {
+        let text = "dir = \"a\"\nschema = \"s\"\n[env.production]\ndir = \"b\"\n";
+        let section = parse(text, FILE, Some("production")).unwrap();
+        assert_eq!((section.dir, section.schema.as_deref()), (Some("b".into()), Some("s")));
+        assert_eq!(parse(text, FILE, None).unwrap().dir, Some("a".into()));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        for (text, env, expected) in [
+            ("dirr = \"a\"\n", None, "migengine.toml:1:1: unknown field `dirr`"),
+            ("\n[env.p]\nschemaa = \"x\"\n", None, "migengine.toml:3:1: unknown field `schemaa`"),
+            ("dir = 3\n", None, "migengine.toml:1:7: invalid type"),
+            ("[env.p]\n", Some("q"), "migengine.toml has no section [env.q] (p)"),
+        ] {
+            let error = parse(text, FILE, env).unwrap_err();
+            assert!(error.what.starts_with(expected), "{} against {expected}", error.what);
+        }
+    }
+}

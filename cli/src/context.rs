@@ -1,0 +1,196 @@
+//! What a command works with: options resolved by precedence (flag, environment, migengine.toml, default).
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use migengine_engine::id::Timestamp;
+use migengine_engine::migration::parse_duration;
+use migengine_engine::pg::layout::SchemaName;
+use migengine_engine::pg::read::{DatabaseState, read};
+use migengine_engine::pg::session::{Session, default_settings};
+use migengine_engine::pg::target::{SystemFiles, Target};
+
+use crate::args::{Color, Format, Global, RunOptions};
+use crate::config::{self, Section};
+use crate::embedded::{self, Embedded};
+use crate::error::CommandError;
+use crate::journals::JournalPlace;
+
+/// Where things go and how they look.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// What stdout carries.
+    pub format: Format,
+    /// Whether stderr is coloured.
+    pub color: bool,
+    /// 0 to 2.
+    pub verbose: u8,
+    /// Errors only.
+    pub quiet: bool,
+}
+
+impl Look {
+    /// From the options and the terminal.
+    #[must_use]
+    pub fn of(global: &Global) -> Self {
+        let color = match global.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+        };
+        Self { format: global.format.unwrap_or_default(), color, verbose: global.verbose, quiet: global.quiet }
+    }
+}
+
+/// Resolved options.
+pub struct Context {
+    /// Look of the output.
+    pub look: Look,
+    /// Folder with the migrations.
+    pub dir: PathBuf,
+    /// Where the journal is.
+    pub journal: JournalPlace,
+    /// The engine's schema.
+    pub schema: SchemaName,
+    section: Section,
+    global: Global,
+    embedded: std::sync::Mutex<Option<Embedded>>,
+}
+
+impl Context {
+    /// Resolves.
+    ///
+    /// # Errors
+    /// Configuration that does not parse.
+    pub fn new(global: Global) -> Result<Self, CommandError> {
+        let section = config::load(global.config.as_deref(), global.env.as_deref())?;
+        let schema = global.schema.clone().or(section.schema.clone()).unwrap_or_else(|| "migengine".to_owned());
+        let schema = SchemaName::new(&schema).map_err(|what| CommandError::usage("ME005", what))?;
+        let dir = global.dir.clone().or(section.dir.clone()).unwrap_or_else(|| PathBuf::from("migrations"));
+        let journal = JournalPlace::new(global.journal.clone().or(section.journal.clone()));
+        let look = Look::of(&global);
+        Ok(Self { look, dir, journal, schema, section, global, embedded: std::sync::Mutex::new(None) })
+    }
+
+    /// Where to connect. Starts the embedded server if that is asked for.
+    ///
+    /// # Errors
+    /// A URL that cannot be understood, or a server that cannot be started.
+    pub fn target(&self) -> Result<Target, CommandError> {
+        let env = |name: &str| std::env::var(name).ok();
+        if let Some(dir) = &self.global.embedded {
+            let mut running = self.embedded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if running.is_none() {
+                *running = Some(embedded::start(dir.as_deref())?);
+            }
+            let url = running.as_ref().map(|server| server.url().to_owned());
+            return Ok(Target::resolve(url.as_deref(), &|_| None, &SystemFiles)?);
+        }
+        let url = match (&self.global.database_url, &self.section) {
+            (Some(url), _) => Some(url.clone()),
+            (None, Section { database_url_env: Some(name), .. }) => Some(env(name).ok_or_else(|| {
+                CommandError::usage("ME006", format!("the environment variable {name}, which {} names, is not set", config::FILE))
+            })?),
+            (None, Section { database_url, .. }) => database_url.clone(),
+        };
+        Ok(Target::resolve(url.as_deref(), &env, &SystemFiles)?)
+    }
+
+    /// Connects and reads the state, changing nothing.
+    ///
+    /// # Errors
+    /// No connection, or tables that are not ours.
+    pub async fn open(&self, target: &Target, limits: &Limits) -> Result<(Session, DatabaseState), CommandError> {
+        let session = Session::open(target, &self.schema, "migengine", &limits.settings()).await?;
+        for warning in &session.warnings {
+            self.tell(warning);
+        }
+        let state = read(&session.client, &self.schema).await?;
+        Ok((session, state))
+    }
+
+    /// The limits of a run.
+    ///
+    /// # Errors
+    /// A duration in the configuration that is none.
+    pub fn limits(&self, options: &RunOptions) -> Result<Limits, CommandError> {
+        let configured = |flag: Option<Duration>, key: &str, text: &Option<String>, default: Duration| {
+            let parsed = text.as_deref().map(|text| {
+                parse_duration(text).ok_or_else(|| {
+                    CommandError::usage("ME007", format!("{key} = \"{text}\" is no duration: write 100ms, 2s, 10m or 2h"))
+                })
+            });
+            flag.map_or_else(|| parsed.unwrap_or(Ok(default)), Ok)
+        };
+        let section = &self.section;
+        Ok(Limits {
+            lock_wait_runner: configured(
+                options.lock_wait_runner,
+                "lock_wait_runner",
+                &section.lock_wait_runner,
+                Duration::ZERO,
+            )?,
+            lock_timeout: configured(
+                options.lock_timeout,
+                "lock_timeout",
+                &section.lock_timeout,
+                Duration::from_secs(5),
+            )?,
+            reconnect: configured(options.reconnect, "reconnect", &section.reconnect, Duration::from_secs(30))?,
+        })
+    }
+
+    /// Something worth knowing, on stderr.
+    pub fn tell(&self, text: &str) {
+        if !self.look.quiet {
+            crate::render::line(text);
+        }
+    }
+
+    /// Stops the embedded server, if this command started one.
+    ///
+    /// # Errors
+    /// It could not be stopped.
+    pub fn close(self) -> Result<(), CommandError> {
+        match self.embedded.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            Some(server) => Ok(server.stop()?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Another runner's lock.
+    pub lock_wait_runner: Duration,
+    /// A lock in the database.
+    pub lock_timeout: Duration,
+    /// The database, in the middle of a run.
+    pub reconnect: Duration,
+}
+
+impl Limits {
+    /// Settings of every session.
+    #[must_use]
+    pub fn settings(&self) -> Vec<(String, String)> {
+        default_settings(self.lock_timeout)
+    }
+}
+
+/// The clock of the process.
+#[must_use]
+pub fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// `user@host`, for the audit trail.
+#[must_use]
+pub fn actor() -> String {
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::effective()).ok().flatten();
+    let user = user.map_or_else(|| nix::unistd::Uid::effective().to_string(), |user| user.name);
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    format!("{user}@{}", host.unwrap_or_else(|| "unknown".to_owned()))
+}

@@ -1,0 +1,176 @@
+//! From a plan or an unfinished run to its end: journal, engine, report. Shared by `apply` and `rollback`.
+
+use std::sync::Mutex;
+
+use migengine_engine::drive::{DriveError, Job, Observer, Options, StepScripts, World, drive};
+use migengine_engine::id::RunId;
+use migengine_engine::pg::read::DatabaseState;
+use migengine_engine::pg::session::Session;
+use migengine_engine::pg::target::Target;
+use migengine_engine::plan::Plan;
+use migengine_engine::run::event::{DatabaseIdentity, Event, Recorded, RunStarted};
+use migengine_engine::run::journal::{Journal as _, Sealed};
+use migengine_engine::run::state::RunSnapshot;
+use tokio::sync::watch;
+
+use crate::context::{Context, Limits, actor, now};
+use crate::error::CommandError;
+use crate::journals::OpenJournal;
+use crate::outcome::{self, Asked};
+use crate::render;
+
+/// Version of the engine, as runs record it.
+pub const ENGINE: &str = env!("CARGO_PKG_VERSION");
+
+/// Everything that is open while a command runs.
+pub struct Stage<'a> {
+    /// Options.
+    pub context: &'a Context,
+    /// The database.
+    pub target: &'a Target,
+    /// How long to wait for what.
+    pub limits: Limits,
+    /// The session that read the state.
+    pub session: Session,
+    /// The state.
+    pub state: DatabaseState,
+    /// The journal of this database.
+    pub journal: OpenJournal,
+    /// Becomes true at the first signal.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// How a run begins or goes on.
+pub struct Start {
+    /// The run, folded.
+    run: RunSnapshot,
+    unmirrored: Vec<(Recorded, Sealed)>,
+}
+
+impl Start {
+    /// An unfinished run that is taken up again.
+    #[must_use]
+    pub fn resumed(run: RunSnapshot, unmirrored: Vec<(Recorded, Sealed)>) -> Self {
+        Self { run, unmirrored }
+    }
+}
+
+impl Stage<'_> {
+    /// Records a new run.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub async fn begin(&self, plan: &Plan, unwind_on_failure: bool) -> Result<Start, CommandError> {
+        let ledger = self.state.ledger.as_ref();
+        let started = RunStarted {
+            kind: plan.direction,
+            steps: plan.run_steps(),
+            plan_hash: plan.hash,
+            database: DatabaseIdentity {
+                uuid: ledger.map(|ledger| ledger.uuid.clone()).unwrap_or_default(),
+                system: self.state.server.system,
+                name: self.state.server.database.clone(),
+                host: self.target.to_string(),
+            },
+            engine: ENGINE.to_owned(),
+            actor: actor(),
+            unwind_on_failure,
+        };
+        let mut random = [0; 10];
+        getrandom::fill(&mut random).map_err(|error| {
+            CommandError::refused("ME008", format!("the system gives no random numbers: {error}"))
+        })?;
+        let at = now();
+        let run = RunId::from_parts(u64::try_from(at.0 / 1000).unwrap_or_default(), random);
+        let first = Recorded { run, seq: 1, at, event: Event::RunStarted(Box::new(started)) };
+        let folded = RunSnapshot::begin(run, &first).map_err(DriveError::from)?;
+        let sealed = self.journal.journal.append(run, vec![(at, first.event.clone())]).await?;
+        Ok(Start { run: folded, unmirrored: std::iter::repeat_n(first, 1).zip(sealed).collect() })
+    }
+
+    /// Writes an event of a person's into a run that is about to be driven.
+    ///
+    /// # Errors
+    /// The journal cannot be written, or the event does not fit.
+    pub async fn note(&self, start: &mut Start, event: Event) -> Result<(), CommandError> {
+        let record = Recorded { run: start.run.run, seq: start.run.events + 1, at: now(), event };
+        start.run.apply(&record).map_err(DriveError::from)?;
+        let sealed = self.journal.journal.append(record.run, vec![(record.at, record.event.clone())]).await?;
+        start.unmirrored.extend(std::iter::repeat_n(record, 1).zip(sealed));
+        Ok(())
+    }
+
+    /// Drives the run, tells how it went, and returns how the process exits.
+    ///
+    /// # Errors
+    /// It could not be driven to an end or a rest.
+    pub async fn drive(self, start: Start, scripts: Vec<StepScripts>, asked: Asked) -> Result<Ending, CommandError> {
+        let teller = Teller { context: self.context, last: Mutex::new(None) };
+        let options = Options {
+            lock_patience: self.limits.lock_wait_runner,
+            orphan_patience: std::time::Duration::from_secs(20),
+            reconnect_patience: self.limits.reconnect,
+            settings: self.limits.settings(),
+        };
+        let journal_epoch = self.journal.epoch();
+        let world = World {
+            journal: &self.journal.journal,
+            target: self.target,
+            schema: &self.context.schema,
+            options: &options,
+            observer: &teller,
+            clock: &now,
+            stop: self.stop,
+            journal_epoch,
+        };
+        let job = Job { run: start.run.clone(), unmirrored: start.unmirrored, scripts, session: Some(self.session) };
+        match drive(&world, job).await {
+            Ok(run) => Ok(Ending { exit: outcome::exit(&run, asked), run: Some(run), error: None }),
+            Err(error) => {
+                let known = teller.last.into_inner().ok().flatten().unwrap_or(start.run);
+                let mut error = CommandError::from(error);
+                if known.may_have_effects() {
+                    error.exit = if error.exit == crate::error::Exit::Refused { crate::error::Exit::Stopped } else { error.exit };
+                    error.state = outcome::database_state(&known);
+                    error.next.push("migengine apply --resume".to_owned());
+                }
+                Ok(Ending { exit: error.exit, run: Some(known), error: Some(error) })
+            }
+        }
+    }
+}
+
+/// How a command that drives runs ended.
+pub struct Ending {
+    /// How the process exits.
+    pub exit: crate::error::Exit,
+    /// The run, unless there was nothing to do.
+    pub run: Option<RunSnapshot>,
+    /// What stood in the way, beside the run's own failures.
+    pub error: Option<CommandError>,
+}
+
+/// Tells people what happens.
+struct Teller<'a> {
+    context: &'a Context,
+    last: Mutex<Option<RunSnapshot>>,
+}
+
+impl Observer for Teller<'_> {
+    fn event(&self, run: &RunSnapshot, record: &Recorded) {
+        if let Ok(mut last) = self.last.lock() {
+            *last = Some(run.clone());
+        }
+        if let Some(line) = render::progress(run, record) {
+            self.context.tell(&line);
+        }
+    }
+
+    fn say(&self, text: &str) {
+        self.context.tell(text);
+    }
+
+    fn point(&self, name: &'static str) {
+        crate::crash::point(name);
+    }
+}

@@ -1,0 +1,185 @@
+//! How a run ended or why it rests: the report, the JSON, and the exit code.
+
+use migengine_engine::run::failure::Failure;
+use migengine_engine::run::state::{RestReason, RunKind, RunSnapshot, RunState, StepState};
+use serde_json::{Value, json};
+
+use crate::error::{CommandError, Exit};
+
+/// What the user asked for, which decides whether "rolled back" is a success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Apply.
+    Apply,
+    /// Reverse.
+    Rollback,
+}
+
+/// The command that goes on with a run.
+#[must_use]
+pub fn next_command(run: &RunSnapshot) -> Option<String> {
+    let rest = run.rest.as_ref()?;
+    let resume = match (run.started.kind, run.direction) {
+        (RunKind::Apply, migengine_engine::run::state::Direction::Forward) => "migengine apply --resume",
+        _ => "migengine rollback --resume",
+    };
+    Some(match rest.reason {
+        RestReason::Interrupted | RestReason::InDoubt => resume.to_owned(),
+        RestReason::Failed => format!("mend the file, then: {resume} (or take the run back: migengine rollback --run {})", run.run),
+        RestReason::Diverged => "migengine journal show last, then compare with migengine status".to_owned(),
+        RestReason::Stuck => format!("mend the reverse script, then: migengine rollback --resume (the run is {})", run.run),
+    })
+}
+
+/// The exit code of a run as it stands.
+#[must_use]
+pub fn exit(run: &RunSnapshot, asked: Asked) -> Exit {
+    match (run.state, &run.rest) {
+        (RunState::Committed, _) => Exit::Done,
+        (RunState::RolledBack, _) if asked == Asked::Rollback || run.started.kind == RunKind::Rollback => Exit::Done,
+        (RunState::RolledBack, _) => Exit::RolledBack,
+        (_, Some(rest)) => match rest.reason {
+            RestReason::Interrupted | RestReason::Failed => Exit::Stopped,
+            RestReason::InDoubt | RestReason::Diverged | RestReason::Stuck => Exit::Person,
+        },
+        (_, None) => Exit::Stopped,
+    }
+}
+
+/// The object of the JSON interface. `error` overrides the run's own failure.
+#[must_use]
+pub fn json(run: &RunSnapshot, error: Option<&CommandError>) -> Value {
+    let rest = run.rest.as_ref().map(|rest| {
+        json!({
+            "reason": rest.reason.name(),
+            "step": rest.step.map(|step| run.step_name(step)),
+            "message": rest.message,
+            "next": next_command(run),
+        })
+    });
+    let steps: Vec<Value> = run
+        .started
+        .steps
+        .iter()
+        .zip(&run.steps)
+        .map(|(planned, step)| {
+            json!({
+                "id": planned.id.as_str(),
+                "state": step.state.public_name(),
+                "attempts": step.attempts,
+                "duration_ms": step.duration_us.map(|us| us / 1000),
+                "recovered": step.recovered.map(String::from),
+            })
+        })
+        .collect();
+    json!({
+        "run_id": run.run.to_string(),
+        "kind": run.started.kind.name(),
+        "state": run.state.name(),
+        "rest": rest,
+        "steps": steps,
+        "error": error.map_or_else(|| failure(run).map(|failure| failure_json(failure)), |error| Some(error_json(error))),
+    })
+}
+
+/// The object for "nothing to do".
+#[must_use]
+pub fn nothing_json(kind: RunKind) -> Value {
+    json!({"run_id": null, "kind": kind.name(), "state": null, "rest": null, "steps": [], "error": null})
+}
+
+/// The object for a command that was refused before there was a run.
+#[must_use]
+pub fn refused_json(kind: RunKind, error: &CommandError) -> Value {
+    json!({"run_id": null, "kind": kind.name(), "state": null, "rest": null, "steps": [], "error": error_json(error)})
+}
+
+/// The failure a run is about: that of the step it rests at, else the last one of any step.
+#[must_use]
+pub fn failure(run: &RunSnapshot) -> Option<&Failure> {
+    let at = run.rest.as_ref().and_then(|rest| rest.step).and_then(|step| run.steps.get(step as usize));
+    at.and_then(|step| step.failure.as_ref()).or_else(|| {
+        let failed = |step: &&migengine_engine::run::state::StepSnapshot| {
+            matches!(step.state, StepState::Failed | StepState::UndoFailed)
+        };
+        run.steps.iter().find(failed).and_then(|step| step.failure.as_ref())
+    })
+}
+
+fn failure_json(failure: &Failure) -> Value {
+    json!({
+        "code": failure.code,
+        "sqlstate": failure.sqlstate,
+        "message": failure.message,
+        "file": failure.file,
+        "line": failure.line,
+        "column": failure.column,
+        "detail": failure.detail,
+        "hint": failure.hint,
+        "statement": failure.statement,
+    })
+}
+
+/// A refusal as JSON. Several findings in files stand in `findings`; the first error's place at the top.
+#[must_use]
+pub fn error_json(error: &CommandError) -> Value {
+    if let Some(failure) = &error.failure {
+        return failure_json(failure);
+    }
+    let findings: Vec<Value> = error
+        .diagnostics
+        .iter()
+        .map(|found| {
+            json!({
+                "code": found.code,
+                "severity": format!("{:?}", found.severity).to_lowercase(),
+                "message": found.message,
+                "file": found.file,
+                "line": found.position.map(|at| at.line),
+                "column": found.position.map(|at| at.column),
+                "help": found.help,
+            })
+        })
+        .collect();
+    let first = error.diagnostics.iter().find(|found| found.severity == migengine_engine::diag::Severity::Error);
+    json!({
+        "code": error.code,
+        "sqlstate": null,
+        "message": first.map_or(&error.what, |found| &found.message),
+        "file": first.map(|found| &found.file),
+        "line": first.and_then(|found| found.position).map(|at| at.line),
+        "column": first.and_then(|found| found.position).map(|at| at.column),
+        "state": error.state,
+        "next": error.next,
+        "findings": findings,
+    })
+}
+
+/// "001_a and 002_b are in effect" and the like: the state of the database by what is known of the run.
+#[must_use]
+pub fn database_state(run: &RunSnapshot) -> String {
+    let named = |states: &[StepState]| -> Vec<&str> {
+        let steps = run.started.steps.iter().zip(&run.steps);
+        steps.filter(|(_, step)| states.contains(&step.state)).map(|(planned, _)| planned.id.as_str()).collect()
+    };
+    let applied = named(&[StepState::Applied, StepState::UndoFailed]);
+    let doubtful = named(&[StepState::Intent, StepState::InDoubt, StepState::UndoIntent]);
+    let mut sentences = vec![match applied.as_slice() {
+        [] => "Nothing of this run is in effect.".to_owned(),
+        [one] => format!("Of this run {one} is in effect."),
+        [.., last] if applied.len() > 5 => {
+            format!("{} of {} steps of this run are in effect, up to {last}.", applied.len(), run.steps.len())
+        }
+        [init @ .., last] => format!("Of this run {} and {last} are in effect.", init.join(", ")),
+    }];
+    if !doubtful.is_empty() && run.rest.as_ref().is_some_and(|rest| rest.reason == RestReason::InDoubt) {
+        sentences.push(format!("Whether {} took effect is not known.", doubtful.join(", ")));
+    }
+    let partial = run.steps.iter().zip(&run.started.steps).filter(|(step, _)| {
+        step.parts_done > 0 && !matches!(step.state, StepState::Applied | StepState::Undone)
+    });
+    for (step, planned) in partial {
+        sentences.push(format!("{} is in effect up to part {}.", planned.id, step.parts_done));
+    }
+    sentences.join(" ")
+}

@@ -1,0 +1,72 @@
+//! What people read. stdout carries data, stderr everything else.
+
+mod error;
+
+use std::io::Write as _;
+
+use migengine_engine::run::event::{Event, Recorded};
+use migengine_engine::run::state::{RunKind, RunSnapshot};
+
+pub use error::{diagnostics_text, error_text};
+
+/// One line on stderr. A closed pipe is no reason to fail: the journal has it all.
+pub fn line(text: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
+}
+
+/// Data on stdout.
+pub fn data(text: &str) {
+    let mut out = std::io::stdout().lock();
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()));
+}
+
+/// A time, RFC 3339 in UTC, to the millisecond.
+#[must_use]
+pub fn time(at: migengine_engine::id::Timestamp) -> String {
+    jiff::Timestamp::from_microsecond(at.0).map_or_else(|_| at.0.to_string(), |at| format!("{at:.3}"))
+}
+
+/// A duration for people: `3 ms`, `1.2 s`, `4 min 5 s`.
+#[must_use]
+pub fn duration(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} us"),
+        1_000..1_000_000 => format!("{} ms", us / 1_000),
+        1_000_000..60_000_000 => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
+        _ => format!("{} min {} s", us / 60_000_000, us % 60_000_000 / 1_000_000),
+    }
+}
+
+/// The line for an event, where it deserves one.
+#[must_use]
+pub fn progress(run: &RunSnapshot, record: &Recorded) -> Option<String> {
+    let name = |step: u32| run.step_name(step).to_owned();
+    Some(match &record.event {
+        Event::Locked { epoch, .. } => format!("  run {} holds the lock (epoch {epoch})", run.run),
+        Event::StepApplied { step, duration_us, adopted: None } => {
+            format!("  applied   {}  ({})", name(*step), duration(*duration_us))
+        }
+        Event::StepApplied { step, adopted: Some(row), .. } => {
+            format!("  found     {}  in effect already (recovery row {row})", name(*step))
+        }
+        Event::StepUndone { step, duration_us, adopted: None } => {
+            format!("  reversed  {}  ({})", name(*step), duration(*duration_us))
+        }
+        Event::StepUndone { step, adopted: Some(row), .. } => {
+            format!("  found     {}  reversed already (recovery row {row})", name(*step))
+        }
+        Event::StepFailed { step, .. } => format!("  failed    {}", name(*step)),
+        Event::UndoFailed { step, .. } => format!("  failed    reversing {}", name(*step)),
+        Event::StepInDoubt { step, .. } => format!("  in doubt  {}: the answer was lost", name(*step)),
+        Event::StepCleared { step, label } if *label != 'E' || run.direction == migengine_engine::run::state::Direction::Forward => {
+            format!("  checked   {}: without effect (recovery row {label})", name(*step))
+        }
+        Event::UnwindStarted { reason } => format!("  turning back: {reason}"),
+        Event::RunCommitted => format!("  committed ({} steps)", run.steps.len()),
+        Event::RunRolledBack if run.epoch.is_some() => match run.started.kind {
+            RunKind::Apply => "  rolled back: nothing of this run is in effect".to_owned(),
+            RunKind::Rollback => format!("  rolled back ({} steps)", run.steps.len()),
+        },
+        _ => return None,
+    })
+}

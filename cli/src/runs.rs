@@ -1,0 +1,170 @@
+//! Unfinished runs: found in the journal and in the database, brought together, and taken up again.
+
+use migengine_engine::id::RunId;
+use migengine_engine::pg::layout::SchemaName;
+use migengine_engine::pg::mirror;
+use migengine_engine::pg::read::Ledger;
+use migengine_engine::pg::session::Session;
+use migengine_engine::run::event::{Event, Recorded};
+use migengine_engine::run::journal::{Journal as _, Sealed};
+use migengine_engine::run::recovery::{Standing, standing};
+use migengine_engine::run::state::{RunKind, RunSnapshot, RunState};
+use migengine_engine::run::transition::fold;
+use migengine_journal::chain::{Anchor, compare_anchor, read_chain};
+
+use crate::context::now;
+use crate::error::{CommandError, Exit};
+use crate::journals::{OpenJournal, fold_all};
+
+/// A run that can be taken up again.
+pub struct Unfinished {
+    /// Folded from everything that is known of it.
+    pub run: RunSnapshot,
+    /// Records that the database does not have.
+    pub unmirrored: Vec<(Recorded, Sealed)>,
+}
+
+/// Brings journal and database together and returns the run that is not over, if there is one.
+///
+/// - A run that never got as far as the lock touched nothing: it is closed.
+/// - A run the database knows more of (another machine went on, or this machine's journal is lost) is completed from
+///   the database's mirror.
+/// - A run that is over by the journal, while the database was not told any more, is over.
+///
+/// # Errors
+/// The database went back behind the journal, two runs are unfinished, or something cannot be read.
+pub async fn unfinished(
+    session: &Session,
+    ledger: &Ledger,
+    journal: &mut OpenJournal,
+) -> Result<Option<Unfinished>, CommandError> {
+    if standing(true, journal.epoch(), ledger.epoch) == Standing::DatabaseWentBack {
+        return Err(went_back(journal, ledger));
+    }
+    for row in &ledger.unfinished {
+        let stored = mirror::records(&session.client, &session.schema, row.run).await?;
+        check_anchor(journal, row.run, row.records, row.head).await?;
+        let known = journal.run(row.run).map_or(0, |run| run.events);
+        if stored.len() as u64 > known {
+            journal.journal.adopt(row.run, stored).await?;
+        }
+    }
+    // Another machine may have brought to an end what this journal believes unfinished.
+    let elsewhere = |run: &&RunSnapshot| {
+        !run.state.is_final() && run.epoch.is_some() && !ledger.unfinished.iter().any(|row| row.run == run.run)
+    };
+    for run in journal.runs.iter().filter(elsewhere) {
+        let stored = mirror::records(&session.client, &session.schema, run.run).await?;
+        if stored.len() as u64 > run.events {
+            journal.journal.adopt(run.run, stored).await?;
+        }
+    }
+    journal.runs = fold_all(&journal.journal).await?;
+    close_unbegun(journal).await?;
+    let mut open: Vec<&RunSnapshot> = journal.runs.iter().filter(|run| !run.state.is_final()).collect();
+    if open.len() > 1 {
+        let names: Vec<String> = open.iter().map(|run| format!("{} ({})", run.run, run.state)).collect();
+        return Err(CommandError::refused("ME411", format!("two runs are unfinished: {}", names.join(", ")))
+            .exit(Exit::Person)
+            .next("look at both: migengine journal list")
+            .next("then reverse the one that should not be: migengine rollback --run RUN"));
+    }
+    let Some(run) = open.pop().cloned() else { return Ok(None) };
+    let records = journal.journal.records(run.run).await?;
+    let mirrored = ledger.unfinished.iter().find(|row| row.run == run.run).map_or(0, |row| row.records);
+    let unmirrored = records.into_iter().filter(|(record, _)| record.seq > mirrored).collect();
+    Ok(Some(Unfinished { run, unmirrored }))
+}
+
+/// A restored backup, or a failover that lost commits: nothing may be run on the journal's word, nor on the database's.
+fn went_back(journal: &OpenJournal, ledger: &Ledger) -> CommandError {
+    let last = journal.runs.iter().max_by_key(|run| run.epoch);
+    let last = last.map_or_else(String::new, |run| format!(", run {} with {} events", run.run, run.events));
+    let what = format!(
+        "the database went back in time: the journal has seen epoch {}{last}; the database is at epoch {}. It was \
+         restored from a backup, or a failover lost its last commits",
+        journal.epoch().unwrap_or_default(),
+        ledger.epoch
+    );
+    CommandError::refused("ME333", what)
+        .exit(Exit::Person)
+        .next("compare: migengine status and migengine journal list")
+        .next("if the database is right as it is, begin a new journal from it: migengine journal rebuild --accept-database")
+}
+
+/// The database holds the length and the head of each run's journal as of its last transaction.
+async fn check_anchor(
+    journal: &OpenJournal,
+    run: RunId,
+    records: u64,
+    head: Option<migengine_engine::id::Digest>,
+) -> Result<(), CommandError> {
+    let (Some(head), Some(_)) = (head, journal.run(run)) else { return Ok(()) };
+    let mine: Vec<_> = journal.journal.records(run).await?.iter().map(|(_, sealed)| sealed.hash).collect();
+    match compare_anchor(&mine, records, head) {
+        Anchor::Equal | Anchor::JournalAhead | Anchor::JournalBehind => Ok(()),
+        Anchor::Fork => {
+            let what = format!(
+                "journal and database tell different stories of run {run}: record {records} is {} in the database, {} here",
+                head.short(),
+                mine.get(usize::try_from(records).unwrap_or(usize::MAX).saturating_sub(1)).map_or_else(|| "missing".to_owned(), |hash| hash.short())
+            );
+            Err(CommandError::refused("ME207", what)
+                .exit(Exit::Person)
+                .next("migengine journal check")
+                .next("if the database is right: migengine journal rebuild"))
+        }
+    }
+}
+
+/// A run without an epoch never held the lock, so nothing of it can be in the database.
+async fn close_unbegun(journal: &mut OpenJournal) -> Result<(), CommandError> {
+    let unbegun: Vec<RunId> = journal
+        .runs
+        .iter()
+        .filter(|run| run.state == RunState::Preflight && run.epoch.is_none())
+        .map(|run| run.run)
+        .collect();
+    for run in &unbegun {
+        journal.journal.append(*run, vec![(now(), Event::RunRolledBack)]).await?;
+    }
+    if !unbegun.is_empty() {
+        journal.runs = fold_all(&journal.journal).await?;
+    }
+    Ok(())
+}
+
+/// The refusal that tells how an unfinished run goes on.
+#[must_use]
+pub fn blocked_by(run: &RunSnapshot) -> CommandError {
+    let why = run.rest.as_ref().map_or_else(
+        || "its runner ended without a word".to_owned(),
+        |rest| format!("{}: {}", rest.reason.name(), rest.message),
+    );
+    let done = run.steps.iter().filter(|step| step.state == migengine_engine::run::state::StepState::Applied).count();
+    let what = format!("run {} ({}) is not finished: it stands at {}, {why}", run.run, run.started.kind.name(), run.state);
+    let state = format!("{done} of its {} steps are in effect. This command changed nothing.", run.steps.len());
+    let error = CommandError::refused("ME410", what).exit(Exit::Stopped).state(state);
+    match run.started.kind {
+        RunKind::Apply => error
+            .next("go on: migengine apply --resume")
+            .next(format!("or take it back: migengine rollback --run {}", run.run)),
+        RunKind::Rollback => error.next("go on: migengine rollback --resume"),
+    }
+}
+
+/// The records of a run straight from the database, decoded.
+///
+/// # Errors
+/// They cannot be read, or are damaged.
+pub async fn from_mirror(
+    session: &Session,
+    schema: &SchemaName,
+    run: RunId,
+) -> Result<Option<RunSnapshot>, CommandError> {
+    let stored = mirror::records(&session.client, schema, run).await?;
+    let records = read_chain(run, stored).map_err(|broken| broken.at(run, "in the database"))?;
+    fold(run, records.iter().map(|(record, _)| record)).map_err(|error| {
+        CommandError::refused("ME203", format!("the run {run} in the database is damaged: {error}")).exit(Exit::Person)
+    })
+}
