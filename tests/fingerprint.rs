@@ -163,7 +163,7 @@ async fn reading_a_small_schema_is_quick() {
     assert!(best < Duration::from_millis(60), "{best:?}, and four times less is what it takes on an idle machine");
 }
 
-/// A digest that is the same on every version, for what prints the same there; recorded from version 15.
+/// For what prints the same on every version, the digest is the same too; recorded from 14, 15 and 18.
 #[tokio::test]
 async fn versions_give_the_same_digest() {
     let server = Server::start();
@@ -179,7 +179,7 @@ async fn versions_give_the_same_digest() {
         .unwrap();
     let schema = read(&client).await;
     println!("{}", schema.to_text());
-    assert_eq!(schema.digest().short(), "RECORDED");
+    assert_eq!(schema.digest().short(), "93fa248a6d59");
 }
 
 #[tokio::test]

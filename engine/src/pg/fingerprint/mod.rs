@@ -125,6 +125,9 @@ fn assemble(messages: &[SimpleQueryMessage]) -> Result<Schema, FingerprintError>
             continue;
         }
         let kind = Kind::from_word(kind).ok_or_else(|| FingerprintError::Row(format!("kind {kind}")))?;
+        if kind == Kind::Privileges && attributes.is_empty() {
+            continue; // Written out, but the same as where there is nothing.
+        }
         let name = named(row, "name").ok_or_else(|| FingerprintError::Row(format!("a {kind} without a name")))?;
         let key = ObjectKey { kind, parent: named(row, "parent").map(str::to_owned), name: name.to_owned() };
         let position = named(row, "position").and_then(|position| position.parse().ok());

@@ -13,7 +13,8 @@ fn relations(dialect: &Dialect<'_>) -> String {
     format!(
         "SELECT {row}, c.relowner::regrole AS owner, {unlogged} AS unlogged, \
          NULLIF(m.amname, 'heap') AS \"access method\", s.spcname AS tablespace, {options} AS options, \
-         {toast} AS \"toast options\", CASE WHEN c.relkind IN ('v', 'f') THEN NULL WHEN c.relreplident = 'n' THEN 'nothing' WHEN c.relreplident = 'f' THEN 'full' \
+         {toast} AS \"toast options\", CASE WHEN c.relkind IN ('v', 'f') THEN NULL \
+         WHEN c.relreplident = 'n' THEN 'nothing' WHEN c.relreplident = 'f' THEN 'full' \
          WHEN c.relreplident = 'i' THEN 'index' END AS \"replica identity\", \
          CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END AS \"partition by\", \
          CASE WHEN c.relispartition THEN pg_get_expr(c.relpartbound, c.oid) END AS \"partition bound\", \
