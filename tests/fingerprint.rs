@@ -160,7 +160,8 @@ async fn reading_a_small_schema_is_quick() {
         best = best.min(start.elapsed());
     }
     println!("best of 20: {best:?}");
-    assert!(best < Duration::from_millis(60), "{best:?}, and four times less is what it takes on an idle machine");
+    // Far above what it takes on an idle machine: this guards against a query that grew by a factor, not by a tenth.
+    assert!(best < Duration::from_millis(400), "{best:?}");
 }
 
 /// For what prints the same on every version, the digest is the same too; recorded from 14, 15 and 18.
