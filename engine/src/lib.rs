@@ -9,4 +9,5 @@ pub mod migration;
 pub mod pg;
 pub mod plan;
 pub mod run;
+pub mod schema;
 pub mod sql;

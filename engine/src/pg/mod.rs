@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod connect;
 pub(crate) mod copy;
 pub(crate) mod failure;
+pub mod fingerprint;
 pub(crate) mod flight;
 pub mod layout;
 pub mod lock;
