@@ -90,7 +90,10 @@ impl Context {
         let url = match (&self.global.database_url, &self.section) {
             (Some(url), _) => Some(url.clone()),
             (None, Section { database_url_env: Some(name), .. }) => Some(env(name).ok_or_else(|| {
-                CommandError::usage("ME006", format!("the environment variable {name}, which {} names, is not set", config::FILE))
+                CommandError::usage(
+                    "ME006",
+                    format!("the environment variable {name}, which {} names, is not set", config::FILE),
+                )
             })?),
             (None, Section { database_url, .. }) => database_url.clone(),
         };
@@ -118,7 +121,10 @@ impl Context {
         let configured = |flag: Option<Duration>, key: &str, text: &Option<String>, default: Duration| {
             let parsed = text.as_deref().map(|text| {
                 parse_duration(text).ok_or_else(|| {
-                    CommandError::usage("ME007", format!("{key} = \"{text}\" is no duration: write 100ms, 2s, 10m or 2h"))
+                    CommandError::usage(
+                        "ME007",
+                        format!("{key} = \"{text}\" is no duration: write 100ms, 2s, 10m or 2h"),
+                    )
                 })
             });
             flag.map_or_else(|| parsed.unwrap_or(Ok(default)), Ok)

@@ -4,8 +4,8 @@
 /// Passes a point.
 #[cfg(debug_assertions)]
 pub fn point(name: &'static str) {
-    use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     static WANTED: LazyLock<Option<(String, u64)>> = LazyLock::new(|| {
         let text = std::env::var("MIGENGINE_CRASH_AT").ok()?;

@@ -96,8 +96,13 @@ impl CommandError {
     /// From findings in files, of which at least one is an error.
     pub fn files(diagnostics: Vec<Diagnostic>) -> Self {
         let errors = diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
-        let code = diagnostics.iter().find(|found| found.severity == Severity::Error).map_or("ME100", |found| found.code);
-        let what = if errors == 1 { "1 problem stands in the way".to_owned() } else { format!("{errors} problems stand in the way") };
+        let code =
+            diagnostics.iter().find(|found| found.severity == Severity::Error).map_or("ME100", |found| found.code);
+        let what = if errors == 1 {
+            "1 problem stands in the way".to_owned()
+        } else {
+            format!("{errors} problems stand in the way")
+        };
         Self { diagnostics, ..Self::refused(code, what) }
     }
 }
@@ -165,9 +170,7 @@ impl From<JournalError> for CommandError {
             JournalError::InUse { .. } => sentence
                 .exit(Exit::Busy)
                 .next("wait for the other migengine, or watch it: migengine journal show --follow"),
-            JournalError::Damaged { .. } => {
-                sentence.next("migengine journal check, then: migengine journal rebuild")
-            }
+            JournalError::Damaged { .. } => sentence.next("migengine journal check, then: migengine journal rebuild"),
             JournalError::Newer { .. } => sentence.next("use the newer migengine"),
             JournalError::Unwritable { .. } | JournalError::Poisoned => {
                 sentence.next("make room or mend the permissions of the journal's folder, then run the command again")

@@ -77,9 +77,8 @@ impl Stage<'_> {
             unwind_on_failure,
         };
         let mut random = [0; 10];
-        getrandom::fill(&mut random).map_err(|error| {
-            CommandError::refused("ME008", format!("the system gives no random numbers: {error}"))
-        })?;
+        getrandom::fill(&mut random)
+            .map_err(|error| CommandError::refused("ME008", format!("the system gives no random numbers: {error}")))?;
         let at = now();
         let run = RunId::from_parts(u64::try_from(at.0 / 1000).unwrap_or_default(), random);
         let first = Recorded { run, seq: 1, at, event: Event::RunStarted(Box::new(started)) };
@@ -130,7 +129,11 @@ impl Stage<'_> {
                 let known = teller.last.into_inner().ok().flatten().unwrap_or(start.run);
                 let mut error = CommandError::from(error);
                 if known.may_have_effects() {
-                    error.exit = if error.exit == crate::error::Exit::Refused { crate::error::Exit::Stopped } else { error.exit };
+                    error.exit = if error.exit == crate::error::Exit::Refused {
+                        crate::error::Exit::Stopped
+                    } else {
+                        error.exit
+                    };
                     error.state = outcome::database_state(&known);
                     error.next.push("migengine apply --resume".to_owned());
                 }

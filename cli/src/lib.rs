@@ -49,9 +49,10 @@ fn report(error: &CommandError, look: Look) {
 }
 
 fn run(cli: Cli) -> Result<Exit, CommandError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-        CommandError::refused("ME009", format!("the system gives no event loop: {error}"))
-    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::refused("ME009", format!("the system gives no event loop: {error}")))?;
     let context = Context::new(cli.global)?;
     let exit = runtime.block_on(async {
         let stop = watch_signals();

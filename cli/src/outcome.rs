@@ -25,9 +25,13 @@ pub fn next_command(run: &RunSnapshot) -> Option<String> {
     };
     Some(match rest.reason {
         RestReason::Interrupted | RestReason::InDoubt => resume.to_owned(),
-        RestReason::Failed => format!("mend the file, then: {resume} (or take the run back: migengine rollback --run {})", run.run),
+        RestReason::Failed => {
+            format!("mend the file, then: {resume} (or take the run back: migengine rollback --run {})", run.run)
+        }
         RestReason::Diverged => "migengine journal show last, then compare with migengine status".to_owned(),
-        RestReason::Stuck => format!("mend the reverse script, then: migengine rollback --resume (the run is {})", run.run),
+        RestReason::Stuck => {
+            format!("mend the reverse script, then: migengine rollback --resume (the run is {})", run.run)
+        }
     })
 }
 
@@ -175,9 +179,11 @@ pub fn database_state(run: &RunSnapshot) -> String {
     if !doubtful.is_empty() && run.rest.as_ref().is_some_and(|rest| rest.reason == RestReason::InDoubt) {
         sentences.push(format!("Whether {} took effect is not known.", doubtful.join(", ")));
     }
-    let partial = run.steps.iter().zip(&run.started.steps).filter(|(step, _)| {
-        step.parts_done > 0 && !matches!(step.state, StepState::Applied | StepState::Undone)
-    });
+    let partial = run
+        .steps
+        .iter()
+        .zip(&run.started.steps)
+        .filter(|(step, _)| step.parts_done > 0 && !matches!(step.state, StepState::Applied | StepState::Undone));
     for (step, planned) in partial {
         sentences.push(format!("{} is in effect up to part {}.", planned.id, step.parts_done));
     }

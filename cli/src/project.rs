@@ -38,7 +38,8 @@ pub fn load(dir: &Path) -> Result<Project, CommandError> {
 fn list(dir: &Path) -> Result<Vec<PathBuf>, CommandError> {
     let shown = dir.display();
     let refused = |what: String| {
-        CommandError::refused("ME004", what).next("name the folder with --dir, or write a first migration: migengine new NAME")
+        CommandError::refused("ME004", what)
+            .next("name the folder with --dir, or write a first migration: migengine new NAME")
     };
     let entries = std::fs::read_dir(dir).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => refused(format!("there is no folder {shown}")),
@@ -119,11 +120,7 @@ fn node(migration: &Migration) -> plan::Node {
     let header = &migration.up.header;
     let reference = |found: &migengine_engine::migration::Located<migengine_engine::migration::MigrationRef>| {
         let line = migration.up.text.lines().nth(found.position.line as usize - 1);
-        plan::RefText {
-            text: found.value.as_str().to_owned(),
-            position: found.position,
-            line: line.map(Arc::from),
-        }
+        plan::RefText { text: found.value.as_str().to_owned(), position: found.position, line: line.map(Arc::from) }
     };
     plan::Node {
         id: migration.id.clone(),

@@ -107,7 +107,8 @@ async fn check_anchor(
             let what = format!(
                 "journal and database tell different stories of run {run}: record {records} is {} in the database, {} here",
                 head.short(),
-                mine.get(usize::try_from(records).unwrap_or(usize::MAX).saturating_sub(1)).map_or_else(|| "missing".to_owned(), |hash| hash.short())
+                mine.get(usize::try_from(records).unwrap_or(usize::MAX).saturating_sub(1))
+                    .map_or_else(|| "missing".to_owned(), |hash| hash.short())
             );
             Err(CommandError::refused("ME207", what)
                 .exit(Exit::Person)
@@ -142,7 +143,8 @@ pub fn blocked_by(run: &RunSnapshot) -> CommandError {
         |rest| format!("{}: {}", rest.reason.name(), rest.message),
     );
     let done = run.steps.iter().filter(|step| step.state == migengine_engine::run::state::StepState::Applied).count();
-    let what = format!("run {} ({}) is not finished: it stands at {}, {why}", run.run, run.started.kind.name(), run.state);
+    let what =
+        format!("run {} ({}) is not finished: it stands at {}, {why}", run.run, run.started.kind.name(), run.state);
     let state = format!("{done} of its {} steps are in effect. This command changed nothing.", run.steps.len());
     let error = CommandError::refused("ME410", what).exit(Exit::Stopped).state(state);
     match run.started.kind {

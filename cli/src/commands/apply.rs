@@ -18,9 +18,9 @@ use crate::execute::{ENGINE, Ending, Stage, Start};
 use crate::journals::OpenJournal;
 use crate::outcome::{self, Asked};
 use crate::project::{self, Project};
+use crate::render;
 use crate::runs::{self, Unfinished};
 use crate::sources::{self, Kept};
-use crate::render;
 
 /// Options of `apply`.
 #[derive(Debug, Args)]
@@ -62,7 +62,8 @@ pub enum OnFailure {
 /// # Errors
 /// See the contract's exit codes.
 pub async fn run(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>) -> Result<Exit, CommandError> {
-    let reverse = |text: &String| matches!(migengine_engine::migration::MigrationRef::parse(text).kind(), ScriptKind::Reverse);
+    let reverse =
+        |text: &String| matches!(migengine_engine::migration::MigrationRef::parse(text).kind(), ScriptKind::Reverse);
     if args.rollback || (!args.targets.is_empty() && args.targets.iter().all(reverse)) {
         return rollback::run(context, &RollbackArgs::of_ids(args.targets.clone(), args.run.clone()), stop).await;
     }
@@ -240,7 +241,8 @@ fn apply_target(args: &ApplyArgs) -> ApplyTarget {
 /// # Errors
 /// Its own, or that the thread died.
 pub fn joined<T>(result: Result<Result<T, CommandError>, tokio::task::JoinError>) -> Result<T, CommandError> {
-    result.unwrap_or_else(|error| Err(CommandError::refused("ME010", format!("reading the files ended early: {error}"))))
+    result
+        .unwrap_or_else(|error| Err(CommandError::refused("ME010", format!("reading the files ended early: {error}"))))
 }
 
 /// Nothing runs while any file of the folder has an error, or there is none at all.

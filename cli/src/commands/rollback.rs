@@ -107,7 +107,13 @@ async fn rollback(context: &Context, args: &RollbackArgs, stop: watch::Receiver<
         Chosen::Target(target) => target,
         Chosen::Run(run) => match known_run(&stage, run).await? {
             Some(run) => RollbackTarget::Run(run),
-            None => return Err(CommandError::usage("ME416", format!("no run is named {}", args.of_run.as_deref().unwrap_or_default())).next("migengine journal list")),
+            None => {
+                return Err(CommandError::usage(
+                    "ME416",
+                    format!("no run is named {}", args.of_run.as_deref().unwrap_or_default()),
+                )
+                .next("migengine journal list"));
+            }
         },
     };
     let planned = plan_rollback(&graph, &history, &target, args.cascade).map_err(refused)?;

@@ -73,12 +73,8 @@ fn excerpt(file: &str, place: Option<(u32, u32)>, line_text: Option<&str>, paint
         let column = column.saturating_sub(1) as usize;
         let skip = column.saturating_sub(80);
         let shown: String = line_text.chars().skip(skip).take(160).collect();
-        let margin: String = line_text
-            .chars()
-            .skip(skip)
-            .take(column - skip)
-            .map(|c| if c == '\t' { '\t' } else { ' ' })
-            .collect();
+        let margin: String =
+            line_text.chars().skip(skip).take(column - skip).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         let width = line.to_string().len();
         let _ = writeln!(text, "{:width$} |", "");
         let _ = writeln!(text, "{line} | {shown}");

@@ -58,7 +58,9 @@ pub fn progress(run: &RunSnapshot, record: &Recorded) -> Option<String> {
         Event::StepFailed { step, .. } => format!("  failed    {}", name(*step)),
         Event::UndoFailed { step, .. } => format!("  failed    reversing {}", name(*step)),
         Event::StepInDoubt { step, .. } => format!("  in doubt  {}: the answer was lost", name(*step)),
-        Event::StepCleared { step, label } if *label != 'E' || run.direction == migengine_engine::run::state::Direction::Forward => {
+        Event::StepCleared { step, label }
+            if *label != 'E' || run.direction == migengine_engine::run::state::Direction::Forward =>
+        {
             format!("  checked   {}: without effect (recovery row {label})", name(*step))
         }
         Event::UnwindStarted { reason } => format!("  turning back: {reason}"),
