@@ -8,16 +8,16 @@
 
 CARGO ?= cargo
 MIGENGINE = target/release/migengine
-# Where the demonstration keeps its journal. Its database stays between runs; see `migengine --help`, --embedded.
+# Where the demonstration runs, and keeps its journal. Its database stays between runs; see `migengine --help`.
 DEMO = target/demo
 
-.PHONY: demo test lint bench torture build postgres clean-demo
+.PHONY: demo test lint bench torture build postgres
 
 demo: postgres build
 	@mkdir -p $(DEMO)
 	@# The sample is public, the settings of your own databases have no place here.
-	@set -e; unset DATABASE_URL MIGENGINE_DIR; export MIGENGINE_JOURNAL=$(DEMO)/journal; \
-	say() { printf '\n$$ migengine --embedded %s\n' "$$*"; $(MIGENGINE) --embedded$(DEMO_STATE) "$$@"; }; \
+	@set -e; cd $(DEMO); unset DATABASE_URL MIGENGINE_JOURNAL; export MIGENGINE_DIR=../../migrations; \
+	say() { printf '\n$$ migengine --embedded %s\n' "$$*"; ../../$(MIGENGINE) --embedded$(DEMO_STATE) "$$@"; }; \
 	say plan; \
 	say apply --yes; \
 	say status; \
