@@ -5,7 +5,7 @@ mod error;
 use std::io::Write as _;
 
 use migengine_engine::run::event::{Event, Recorded};
-use migengine_engine::run::state::{RunKind, RunSnapshot};
+use migengine_engine::run::state::{RunKind, RunSnapshot, RunState};
 
 pub use error::{diagnostics_text, error_text};
 
@@ -59,7 +59,7 @@ pub fn progress(run: &RunSnapshot, record: &Recorded) -> Option<String> {
         Event::UndoFailed { step, .. } => format!("  failed    reversing {}", name(*step)),
         Event::StepInDoubt { step, .. } => format!("  in doubt  {}: the answer was lost", name(*step)),
         Event::StepCleared { step, label }
-            if *label != 'E' || run.direction == migengine_engine::run::state::Direction::Forward =>
+            if run.state == RunState::Locked =>
         {
             format!("  checked   {}: without effect (recovery row {label})", name(*step))
         }

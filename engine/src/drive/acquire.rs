@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{DriveError, Driver, Live, World};
+use super::{DriveError, Driver, LOCK_LOSSES_MAX, Live, World};
 use crate::pg::layout::ensure;
 use crate::pg::lock;
 use crate::pg::read::{DatabaseState, Ledger, ReadError, read};
@@ -45,11 +45,18 @@ impl<J: Journal> Driver<'_, J> {
         match self.lock_and_check(session).await {
             // The line broke while nothing of ours was in flight: try again, within the patience for reconnecting.
             Err(DriveError::Read(ReadError::Server(error))) if ServerError::from_pg(&error).is_err() => {
+                self.lock_losses += 1;
+                if self.lock_losses >= LOCK_LOSSES_MAX {
+                    return self.give_up(&error.to_string()).await;
+                }
                 self.world.observer.say(&format!("the connection was lost while taking the lock: {error}"));
                 tokio::time::sleep(RECONNECT_MIN).await;
                 Ok(())
             }
-            other => other,
+            other => {
+                self.lock_losses = 0;
+                other
+            }
         }
     }
 

@@ -160,7 +160,17 @@ pub(crate) struct Driver<'w, J> {
     progress: BTreeMap<StepIndex, Progress>,
     ledger: Option<Ledger>,
     flushed_at: Timestamp,
+    /// How often the session was lost during a step, and how often in a row while taking the lock.
+    losses: BTreeMap<StepIndex, u32>,
+    lock_losses: u32,
 }
+
+/// Sessions lost during one step before it counts as the step's doing: a script that ends its own session would be
+/// run for ever otherwise.
+pub(crate) const LOSSES_MAX: u32 = 3;
+
+/// Sessions lost in a row while taking the lock before the run rests.
+pub(crate) const LOCK_LOSSES_MAX: u32 = 20;
 
 /// A session that holds the lock.
 pub(crate) struct Live {
@@ -185,6 +195,8 @@ pub async fn drive<J: Journal>(world: &World<'_, J>, job: Job) -> Result<RunSnap
         progress: BTreeMap::new(),
         ledger: None,
         flushed_at: (world.clock)(),
+        losses: BTreeMap::new(),
+        lock_losses: 0,
     };
     driver.drive(job.session).await?;
     Ok(driver.run)

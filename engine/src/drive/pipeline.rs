@@ -44,28 +44,22 @@ impl<J: Journal> Driver<'_, J> {
             }
             for &step in window {
                 if self.stopping() {
-                    return self.finish_open(open).await;
+                    return self.finish_open(open).await.map(drop);
                 }
                 let flow = match self.script(step, self.unwinding()) {
                     Some(script) if pipelines(&script) => self.step(step, &script, &mut open).await?,
-                    Some(script) => {
-                        self.finish_open(open.take()).await?;
-                        if self.session.is_none() || self.run.steps.iter().any(|step| step.state == StepState::Failed) {
-                            return Ok(());
-                        }
-                        self.by_parts(step, &script).await?
-                    }
-                    None => {
-                        self.finish_open(open.take()).await?;
-                        self.no_script(step)?
-                    }
+                    other => match (self.finish_open(open.take()).await?, other) {
+                        (Flow::Stop, _) => Flow::Stop,
+                        (Flow::Continue, Some(script)) => self.by_parts(step, &script).await?,
+                        (Flow::Continue, None) => self.no_script(step)?,
+                    },
                 };
                 if matches!(flow, Flow::Stop) {
                     return self.flush().await;
                 }
             }
         }
-        self.finish_open(open).await
+        self.finish_open(open).await.map(drop)
     }
 
     /// The intents of a window, durable before the first byte of any of them leaves.
@@ -163,17 +157,18 @@ impl<J: Journal> Driver<'_, J> {
     }
 
     /// Sends the COMMIT that is due and awaits its verdict.
-    async fn finish_open(&mut self, open: Option<Open>) -> Result<(), DriveError> {
-        let Some(open) = open else { return Ok(()) };
-        let Some(live) = &self.session else { return Ok(()) };
+    async fn finish_open(&mut self, open: Option<Open>) -> Result<Flow, DriveError> {
+        let Some(open) = open else { return Ok(Flow::Continue) };
+        let Some(live) = &self.session else { return Ok(Flow::Stop) };
         self.world.observer.point("commit.before");
         let verdict = match flight::commit(&live.session.client).await {
             Ok(commit) => commit.verdict().await,
             Err(error) => Err(Fault::Lost(error.to_string())),
         };
         self.world.observer.point("commit.after");
-        self.committed(open, verdict).await?;
-        self.flush().await
+        let flow = self.committed(open, verdict).await?;
+        self.flush().await?;
+        Ok(flow)
     }
 
     async fn committed(&mut self, open: Open, verdict: Result<(), Fault>) -> Result<Flow, DriveError> {
@@ -235,6 +230,7 @@ impl<J: Journal> Driver<'_, J> {
 
     async fn lost(&mut self, step: StepIndex, why: &str) -> Result<Flow, DriveError> {
         self.session = None;
+        *self.losses.entry(step).or_default() += 1;
         self.unsend_mirror();
         self.world.observer.say(&format!("the connection was lost during {}: {why}", self.run.step_name(step)));
         self.note(Event::StepInDoubt { step, message: why.to_owned() })?;

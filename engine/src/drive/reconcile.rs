@@ -1,12 +1,13 @@
 //! Going through the recovery table, step by step, under the lock.
 
-use super::{DriveError, Driver, Progress};
+use super::{DriveError, Driver, LOSSES_MAX, Progress};
 use crate::id::Digest;
 use crate::migration::Script;
 use crate::pg::catalog::observe;
 use crate::pg::read::{HistoryRow, HistoryState};
 use crate::run::event::Event;
 use crate::run::evidence::{Observed, judge};
+use crate::run::failure::Failure;
 use crate::run::journal::Journal;
 use crate::run::recovery::{
     Decision, EpochOrder, Evidence, PartsVerdict, Row, StepMode, Witness, recover, settle_parts,
@@ -44,6 +45,15 @@ impl<J: Journal> Driver<'_, J> {
         match row.decision {
             Decision::Keep => Ok(()),
             Decision::Run if state == StepState::Pending => Ok(()),
+            Decision::Run | Decision::UndoAgain if self.loses_sessions(index) => {
+                let why = format!("the session was lost {LOSSES_MAX} times during this step, each time without effect");
+                let failure = Box::new(Failure::own("ME417", why));
+                self.note(if row.decision == Decision::Run {
+                    Event::StepFailed { step: index, failure }
+                } else {
+                    Event::UndoFailed { step: index, failure }
+                })
+            }
             Decision::Run | Decision::UndoAgain => self.note(Event::StepCleared { step: index, label }),
             Decision::Adopt => self.note(Event::StepApplied { step: index, duration_us: 0, adopted: Some(label) }),
             Decision::RecordUndone => {
@@ -59,6 +69,10 @@ impl<J: Journal> Driver<'_, J> {
                 self.rest(RestReason::Stuck, Some(index), &message).await
             }
         }
+    }
+
+    fn loses_sessions(&self, index: StepIndex) -> bool {
+        self.losses.get(&index).is_some_and(|losses| *losses >= LOSSES_MAX)
     }
 
     /// Rows F and N: how far did a script by parts come?
