@@ -176,8 +176,11 @@ pub fn database_state(run: &RunSnapshot) -> String {
         }
         [init @ .., last] => format!("Of this run {} and {last} are in effect.", init.join(", ")),
     }];
-    if !doubtful.is_empty() && run.rest.as_ref().is_some_and(|rest| rest.reason == RestReason::InDoubt) {
-        sentences.push(format!("Whether {} took effect is not known.", doubtful.join(", ")));
+    if !doubtful.is_empty() {
+        let more = doubtful.len().saturating_sub(3);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let first: Vec<&str> = doubtful.into_iter().take(3).collect();
+        sentences.push(format!("Whether {}{more} took effect is not known.", first.join(", ")));
     }
     let partial = run
         .steps

@@ -10,11 +10,12 @@ use migengine_engine::run::journal::{Journal as _, Sealed};
 use migengine_engine::run::recovery::{Standing, standing};
 use migengine_engine::run::state::{RunKind, RunSnapshot, RunState};
 use migengine_engine::run::transition::fold;
+use migengine_journal::SledJournal;
 use migengine_journal::chain::{Anchor, compare_anchor, read_chain};
 
 use crate::context::now;
 use crate::error::{CommandError, Exit};
-use crate::journals::{OpenJournal, fold_all};
+use crate::journals::{JournalPlace, OpenJournal, fold_all};
 
 /// A run that can be taken up again.
 pub struct Unfinished {
@@ -169,4 +170,20 @@ pub async fn from_mirror(
     fold(run, records.iter().map(|(record, _)| record)).map_err(|error| {
         CommandError::refused("ME203", format!("the run {run} in the database is damaged: {error}")).exit(Exit::Person)
     })
+}
+
+/// What the local journal knows of an unfinished run when the database cannot be reached: no verdict is possible.
+pub async fn unreachable(place: &JournalPlace, error: CommandError) -> CommandError {
+    for path in place.all() {
+        let Ok(Some(opened)) = SledJournal::open_read_only(&path) else { continue };
+        let Ok(runs) = fold_all(&opened.journal).await else { continue };
+        let begun = |run: &&RunSnapshot| !run.state.is_final() && run.epoch.is_some();
+        let Some(run) = runs.iter().rev().find(begun) else { continue };
+        let what = format!("{}; run {} stands at {}", error.what, run.run, run.state);
+        return CommandError { what, ..error }
+            .exit(Exit::Person)
+            .state(crate::outcome::database_state(run))
+            .next("migengine apply --resume, when the database can be reached");
+    }
+    error
 }

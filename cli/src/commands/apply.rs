@@ -142,10 +142,15 @@ async fn apply(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>)
     if !args.resume {
         refuse_bad_files(&project, &context.dir)?;
     }
-    let (session, mut state) = opened?;
+    let (session, mut state) = match opened {
+        Ok(opened) => opened,
+        Err(error) if args.resume => return Err(runs::unreachable(&context.journal, error).await),
+        Err(error) => return Err(error),
+    };
     refuse_read_only(&state.server)?;
     let history = sources::history(state.ledger.as_ref(), &Kept::default());
     let graph = Graph::build(project.nodes(), &history);
+    let mut kept_open = None;
     if let Some(ledger) = &state.ledger {
         let mut journal = OpenJournal::open(&context.journal, &ledger.uuid).await?;
         if let Some(note) = &journal.note {
@@ -162,7 +167,7 @@ async fn apply(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>)
             context.tell("nothing to resume: no run is unfinished");
             return Ok(Ending { exit: Exit::Done, run: None, error: None });
         }
-        drop(journal);
+        kept_open = Some(journal);
     } else if args.resume {
         context.tell("nothing to resume: no run is unfinished");
         return Ok(Ending { exit: Exit::Done, run: None, error: None });
@@ -178,7 +183,10 @@ async fn apply(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>)
         state = open_ledger(&session, limits.lock_wait_runner, ENGINE).await?;
     }
     let uuid = state.ledger.as_ref().map(|ledger| ledger.uuid.clone()).unwrap_or_default();
-    let journal = OpenJournal::open(&context.journal, &uuid).await?;
+    let journal = match kept_open {
+        Some(journal) => journal,
+        None => OpenJournal::open(&context.journal, &uuid).await?,
+    };
     let stage = Stage { context, target: &target, limits, session, state, journal, stop };
     let start = stage.begin(&planned.plan, args.on_failure == OnFailure::Rollback).await?;
     let scripts = sources::scripts(&project, &Kept::default(), &planned.plan.run_steps(), &graph);
