@@ -58,9 +58,7 @@ pub fn progress(run: &RunSnapshot, record: &Recorded) -> Option<String> {
         Event::StepFailed { step, .. } => format!("  failed    {}", name(*step)),
         Event::UndoFailed { step, .. } => format!("  failed    reversing {}", name(*step)),
         Event::StepInDoubt { step, .. } => format!("  in doubt  {}: the answer was lost", name(*step)),
-        Event::StepCleared { step, label }
-            if run.state == RunState::Locked =>
-        {
+        Event::StepCleared { step, label } if run.state == RunState::Locked => {
             format!("  checked   {}: without effect (recovery row {label})", name(*step))
         }
         Event::UnwindStarted { reason } => format!("  turning back: {reason}"),

@@ -7,7 +7,7 @@ mod pipeline;
 mod reconcile;
 mod record;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,6 +158,8 @@ pub(crate) struct Driver<'w, J> {
     /// Records up to this sequence number travel in a transaction whose COMMIT was not answered.
     mirror_sent: u64,
     progress: BTreeMap<StepIndex, Progress>,
+    /// Steps that stopped half-way and are about to be reversed.
+    partial: BTreeSet<StepIndex>,
     ledger: Option<Ledger>,
     flushed_at: Timestamp,
     /// How often the session was lost during a step, and how often in a row while taking the lock.
@@ -193,6 +195,7 @@ pub async fn drive<J: Journal>(world: &World<'_, J>, job: Job) -> Result<RunSnap
         mirror_sent: 0,
         unmirrored: job.unmirrored,
         progress: BTreeMap::new(),
+        partial: BTreeSet::new(),
         ledger: None,
         flushed_at: (world.clock)(),
         losses: BTreeMap::new(),

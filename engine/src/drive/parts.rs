@@ -9,6 +9,7 @@ use crate::migration::{DirectiveKey, Part, PartKind, Script};
 use crate::pg::catalog::{observe, remedy_sql};
 use crate::pg::failure::{Fault, Site, fault};
 use crate::pg::flight::{self, After, Cargo};
+use crate::pg::layout::quote_literal;
 use crate::pg::lock;
 use crate::pg::send::{ask, send};
 use crate::pg::witness::{Mark, Mirror, columns};
@@ -17,7 +18,7 @@ use crate::run::evidence::{Observed, Remedy, judge};
 use crate::run::failure::Failure;
 use crate::run::journal::Journal;
 use crate::run::recovery::Evidence;
-use crate::run::state::StepIndex;
+use crate::run::state::{RestReason, StepIndex};
 use crate::sql::Effect;
 
 /// A concurrent build waits for older transactions on purpose; a lock timeout would kill its wait and leave an invalid
@@ -29,8 +30,9 @@ impl<J: Journal> Driver<'_, J> {
     pub(crate) async fn by_parts(&mut self, step: StepIndex, script: &Script) -> Result<Flow, DriveError> {
         let mut progress = self.progress.remove(&step).unwrap_or_default();
         let began_us = (self.world.clock)().0;
-        let Some(live) = self.session.take() else { return Ok(Flow::Stop) };
+        let Some(mut live) = self.session.take() else { return Ok(Flow::Stop) };
         let result = self.run_parts(&live, step, script, &mut progress, began_us).await;
+        self.tell_notices(&mut live);
         self.session = Some(live);
         match result {
             Ok(()) => {
@@ -87,6 +89,7 @@ impl<J: Journal> Driver<'_, J> {
             script,
             part,
             verify: None,
+            name: self.session_name(step),
             settings,
             after: &after,
             epoch: live.epoch,
@@ -159,7 +162,8 @@ impl<J: Journal> Driver<'_, J> {
         let json = serde_json::to_string(before).unwrap_or_default();
         let mark = self.parts_mark(step, script, index, Some(json));
         self.mark_alone(live, &mark).await?;
-        let settings = format!("{}{UNLIMITED}", settings_before(script, index));
+        let name = quote_literal(&self.session_name(step));
+        let settings = format!("SET application_name = {name}; {}{UNLIMITED}", settings_before(script, index));
         live.session.client.batch_execute(&settings).await.map_err(Fault::from)?;
         Ok(())
     }
@@ -284,6 +288,62 @@ impl<J: Journal> Driver<'_, J> {
         Ok(())
     }
 
+    /// A script by parts that stopped half-way is about to be taken back. From here on the history says so, and counts
+    /// the parts of the reverse script.
+    pub(crate) async fn turn_around(&mut self, step: StepIndex) -> Result<Flow, DriveError> {
+        let mark = Mark::Parts {
+            testimony: self.testimony(step),
+            undoing: true,
+            attempt: self.attempt(step),
+            done: 0,
+            tokens: Vec::new(),
+            before: None,
+        };
+        let Some(live) = self.session.take() else { return Ok(Flow::Stop) };
+        let marked = self.mark_alone(&live, &mark).await;
+        self.session = Some(live);
+        match marked {
+            Ok(()) => Ok(Flow::Continue),
+            Err(Halt::Fault(fault)) => self.faulted(step, fault).await,
+            Err(Halt::Drive(error)) => Err(error),
+            Err(Halt::Stop) => Ok(Flow::Stop),
+        }
+    }
+
+    /// A step that was begun and is not to be gone on with: what its last part left is swept up, and where nothing is
+    /// left of it, its history row goes too. Returns whether sweeping finished what the part was to do.
+    pub(crate) async fn abandon(
+        &mut self,
+        step: StepIndex,
+        remedies: &[Remedy],
+        untouched: bool,
+    ) -> Result<bool, DriveError> {
+        let finalized = remedies.iter().any(|remedy| matches!(remedy, Remedy::FinalizeDetach { .. }));
+        let Some(live) = self.session.take() else { return Ok(false) };
+        let swept = async {
+            self.sweep(&live, remedies).await?;
+            if untouched && !finalized {
+                let gone = Mark::Gone { id: self.run.step_name(step).to_owned() };
+                self.mark_alone(&live, &gone).await?;
+            }
+            Ok::<(), Halt>(())
+        }
+        .await;
+        match swept {
+            Ok(()) => self.session = Some(live),
+            Err(Halt::Drive(error)) => return Err(error),
+            // Without a session the lock is taken again and the table asked again.
+            Err(Halt::Fault(Fault::Lost(why))) => self.world.observer.say(&format!("the connection was lost: {why}")),
+            Err(Halt::Fault(Fault::Refused(failure))) => {
+                self.session = Some(live);
+                let message = format!("what an interrupted statement left could not be swept up: {}", failure.message);
+                self.rest(RestReason::Stuck, Some(step), &message).await?;
+            }
+            Err(Halt::Stop) => self.session = Some(live),
+        }
+        Ok(finalized)
+    }
+
     fn parts_mark(&self, step: StepIndex, script: &Script, done: u32, before: Option<String>) -> Mark {
         let tokens: Vec<_> = script.parts.iter().take(done as usize).map(|part| part_tokens(script, part)).collect();
         Mark::Parts {
@@ -298,8 +358,10 @@ impl<J: Journal> Driver<'_, J> {
 }
 
 async fn write_mark(live: &Live, mark: &Mark, mirror: &Mirror) -> Result<(), Halt> {
-    live.scribe.mark(&live.session.client, mark, mirror).await.map_err(Fault::from)?;
-    Ok(())
+    match live.scribe.mark(&live.session.client, mark, mirror).await.map_err(Fault::from)? {
+        1 => Ok(()),
+        _ => Err(Fault::Refused(Box::new(flight::unwitnessed())).into()),
+    }
 }
 
 /// Why the parts did not go on.

@@ -8,6 +8,7 @@ use crate::id::Digest;
 use crate::migration::Script;
 use crate::pg::failure::Fault;
 use crate::pg::flight::{self, After, Cargo, Commit, Flight};
+use crate::pg::read::HistoryState;
 use crate::pg::witness::{Mark, Testimony};
 use crate::run::event::Event;
 use crate::run::failure::Failure;
@@ -46,6 +47,12 @@ impl<J: Journal> Driver<'_, J> {
                 if self.stopping() {
                     return self.finish_open(open).await.map(drop);
                 }
+                if self.partial.remove(&step) {
+                    let before = self.finish_open(open.take()).await?;
+                    if matches!(before, Flow::Stop) || matches!(self.turn_around(step).await?, Flow::Stop) {
+                        return self.flush().await;
+                    }
+                }
                 let flow = match self.script(step, self.unwinding()) {
                     Some(script) if pipelines(&script) => self.step(step, &script, &mut open).await?,
                     other => match (self.finish_open(open.take()).await?, other) {
@@ -65,6 +72,9 @@ impl<J: Journal> Driver<'_, J> {
     /// The intents of a window, durable before the first byte of any of them leaves.
     async fn write_intents(&mut self, window: &[StepIndex]) -> Result<bool, DriveError> {
         for &step in window {
+            if self.unwinding() && self.is_partial(step) {
+                self.partial.insert(step);
+            }
             let script = self.script(step, self.unwinding());
             let (content, tokens) = script.map_or((Digest::ZERO, Digest::ZERO), |s| (s.content, s.tokens));
             let attempt = self.run.steps.get(step as usize).map_or(1, |step| step.attempts + 1);
@@ -86,11 +96,12 @@ impl<J: Journal> Driver<'_, J> {
         let verify = verify.filter(|_| !self.unwinding());
         let mirror = self.mirror();
         let opened = Open { step, mirrored: self.mirror_sent, began_us: (self.world.clock)().0 };
-        let Some(live) = self.session.take() else { return Ok(Flow::Stop) };
+        let Some(mut live) = self.session.take() else { return Ok(Flow::Stop) };
         let cargo = Cargo {
             script,
             part,
             verify: verify.as_deref(),
+            name: self.session_name(step),
             settings: String::new(),
             after: &after,
             epoch: live.epoch,
@@ -98,6 +109,7 @@ impl<J: Journal> Driver<'_, J> {
             mirror: &mirror,
         };
         let exchange = self.exchange(&live, &cargo, open.is_some()).await;
+        self.tell_notices(&mut live);
         self.session = Some(live);
         if let (Some(before), Some(verdict)) = (open.take(), exchange.before) {
             if let Flow::Stop = self.committed(before, verdict).await? {
@@ -253,6 +265,32 @@ impl<J: Journal> Driver<'_, J> {
         })?;
         self.withdraw_intents_behind(step)?;
         Ok(Flow::Stop)
+    }
+
+    /// Whether a step stopped half-way through a script by parts.
+    fn is_partial(&self, step: StepIndex) -> bool {
+        let recorded = self.history_row(step).is_some_and(|row| row.state == HistoryState::Begun);
+        let snapshot = self.run.steps.get(step as usize);
+        snapshot.is_some_and(|step| {
+            (step.parts_done > 0 && matches!(step.state, StepState::Pending | StepState::Failed))
+                || (recorded && step.state == StepState::Applied)
+        })
+    }
+
+    /// What `pg_stat_activity` shows while a step runs.
+    pub(crate) fn session_name(&self, step: StepIndex) -> String {
+        format!("migengine:{}:{}", self.run_id(), self.run.step_name(step))
+    }
+
+    /// Passes on what the server had to say beside its answers.
+    pub(crate) fn tell_notices(&self, live: &mut Live) {
+        while let Ok(notice) = live.session.notices.try_recv() {
+            if notice.severity == "WARNING" {
+                self.world.observer.say(&format!("  {}: {}", notice.severity.to_lowercase(), notice.message));
+            } else {
+                tracing::info!(severity = notice.severity, sqlstate = notice.sqlstate, "{}", notice.message);
+            }
+        }
     }
 
     pub(crate) fn testimony(&self, step: StepIndex) -> Testimony {

@@ -6,7 +6,7 @@ use crate::migration::Script;
 use crate::pg::catalog::observe;
 use crate::pg::read::{HistoryRow, HistoryState};
 use crate::run::event::Event;
-use crate::run::evidence::{Observed, judge};
+use crate::run::evidence::{Finding, Observed, judge};
 use crate::run::failure::Failure;
 use crate::run::journal::Journal;
 use crate::run::recovery::{
@@ -89,9 +89,9 @@ impl<J: Journal> Driver<'_, J> {
             return self.settle(index, label, undoing, settle_parts(gone, total, None)).await;
         };
         let before: Option<Observed> = row.part_before.as_deref().and_then(|before| serde_json::from_str(before).ok());
-        let evidence = match (&before, &script) {
+        let finding = match (&before, &script) {
             (Some(before), Some(script)) => match self.evidence(script, row.parts_done, before).await {
-                Ok(evidence) => evidence,
+                Ok(finding) => finding,
                 Err(error) => {
                     self.world.observer.say(&format!("the catalogs could not be read: {error}"));
                     self.session = None;
@@ -100,6 +100,7 @@ impl<J: Journal> Driver<'_, J> {
             },
             _ => None,
         };
+        let (evidence, remedies) = finding.map_or((None, Vec::new()), |found| (Some(found.evidence), found.remedies));
         let attested = self.run.steps.get(index as usize).and_then(|step| step.attested);
         let evidence = match (evidence, attested) {
             (Some(Evidence::Unknown), Some(true)) => Some(Evidence::Done),
@@ -107,8 +108,18 @@ impl<J: Journal> Driver<'_, J> {
             (evidence, _) => evidence,
         };
         let attested = attested.filter(|_| evidence.is_some());
+        let mut verdict = settle_parts(row.parts_done, total, evidence);
+        if self.run.direction == Direction::Unwinding && !undoing && !matches!(verdict, PartsVerdict::Ask(_)) {
+            let untouched = verdict == PartsVerdict::Untouched;
+            if self.abandon(index, &remedies, untouched).await? {
+                verdict = settle_parts(row.parts_done, total, Some(Evidence::Done));
+            }
+            if self.session.is_none() || self.run.rest.is_some() {
+                return Ok(());
+            }
+        }
         self.progress.insert(index, Progress { done: row.parts_done, before, attested });
-        self.settle(index, label, undoing, settle_parts(row.parts_done, total, evidence)).await
+        self.settle(index, label, undoing, verdict).await
     }
 
     async fn settle(
@@ -153,13 +164,13 @@ impl<J: Journal> Driver<'_, J> {
         script: &Script,
         part: u32,
         before: &Observed,
-    ) -> Result<Option<Evidence>, tokio_postgres::Error> {
+    ) -> Result<Option<Finding>, tokio_postgres::Error> {
         let Some(live) = &self.session else { return Ok(None) };
         let Some((effect, author)) = super::parts::alone(script, part) else { return Ok(None) };
         live.session.client.batch_execute(&super::parts::settings_before(script, part)).await?;
         let now = observe(&live.session.client, &effect, author.as_deref()).await;
         live.session.reset().await?;
-        Ok(Some(judge(&effect, before, &now?).evidence))
+        Ok(Some(judge(&effect, before, &now?)))
     }
 
     pub(crate) fn history_row(&self, index: StepIndex) -> Option<&HistoryRow> {

@@ -155,7 +155,7 @@ impl Scribe {
                part_tokens = $19, part_before = $20, \
                content = CASE WHEN $21 = 'begun' THEN $11 ELSE {schema}.history.content END, \
                tokens = CASE WHEN $21 = 'begun' THEN $12 ELSE {schema}.history.tokens END \
-             WHERE ({schema}.history.state = 'begun') = ($21 = 'begun')",
+             WHERE $21 = 'undoing' OR {schema}.history.state = 'begun'",
         );
         let gone = with_mirror(
             ", taken AS (DELETE FROM {schema}.history WHERE id = $8 RETURNING *) \
