@@ -181,11 +181,9 @@ pub(crate) struct Live {
     epoch: Epoch,
 }
 
-/// Drives a run until it is over or rests.
-///
-/// # Errors
-/// See [`DriveError`]. The run's journal is true in any case; the snapshot can be folded from it.
-pub async fn drive<J: Journal>(world: &World<'_, J>, job: Job) -> Result<RunSnapshot, DriveError> {
+/// Drives a run until it is over or rests, and returns it as it stands, with what stood in the way, if anything did.
+/// The run's journal is true in any case.
+pub async fn drive<J: Journal>(world: &World<'_, J>, job: Job) -> (RunSnapshot, Result<(), DriveError>) {
     let mut driver = Driver {
         world,
         run: job.run,
@@ -201,8 +199,8 @@ pub async fn drive<J: Journal>(world: &World<'_, J>, job: Job) -> Result<RunSnap
         losses: BTreeMap::new(),
         lock_losses: 0,
     };
-    driver.drive(job.session).await?;
-    Ok(driver.run)
+    let result = driver.drive(job.session).await;
+    (driver.run, result)
 }
 
 impl<J: Journal> Driver<'_, J> {

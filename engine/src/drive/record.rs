@@ -8,7 +8,7 @@ use crate::run::state::{Rest, RestReason, StepIndex};
 
 /// Outcomes may wait this long in memory, in microseconds: losing one costs nothing, because the witness is in the
 /// database (rows D and M), and a flush per step would cost more than the step.
-const LINGER_US: i64 = 20_000;
+const LINGER_US: i64 = 250_000;
 
 impl<J: Journal> Driver<'_, J> {
     /// Folds an event in and queues it for the journal. Use [`Self::flush`] before anything that depends on it.
