@@ -86,7 +86,9 @@ impl Bench {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client = Self::connect(&runtime, url);
         let mut bench = Self { runtime, client, url: url.to_owned(), pid: String::new() };
-        bench.run("SET max_parallel_maintenance_workers = 0; SET max_parallel_workers_per_gather = 0; SET timezone = 'UTC'");
+        bench.run(
+            "SET max_parallel_maintenance_workers = 0; SET max_parallel_workers_per_gather = 0; SET timezone = 'UTC'",
+        );
         // So that the sampler sees VACUUM at work.
         bench.run("SET vacuum_cost_delay = '2ms'; SET vacuum_cost_limit = 20");
         bench.pid = bench.rows("SELECT pg_backend_pid()")[0][0].clone();
@@ -295,7 +297,9 @@ fn the_classifier_says_what_the_server_does() {
         }
     }
     let count = all.len();
-    println!("{agreed} of {count} agree; {dangerous} are dangerous; missed {missed:?}; not classified {unknown:?}; false alarms {alarms:?}");
+    println!(
+        "{agreed} of {count} agree; {dangerous} are dangerous; missed {missed:?}; not classified {unknown:?}; false alarms {alarms:?}"
+    );
     assert!(count >= 100, "only {count} fixtures");
     assert!(agreed * 100 >= count * 95, "{agreed} of {count} agree, but not {other:?}");
     assert_eq!(missed, Vec::<&String>::new(), "known kinds that are dangerous");

@@ -57,7 +57,9 @@ mod tests {
                 codes_below(&path, codes);
             } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("explain.rs") {
                 let text = std::fs::read_to_string(&path).unwrap();
-                codes.extend(text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| is_code(word)).map(str::to_owned));
+                codes.extend(
+                    text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| is_code(word)).map(str::to_owned),
+                );
             }
         }
     }

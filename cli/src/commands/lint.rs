@@ -77,8 +77,8 @@ fn in_order(files: &[(String, Vec<u8>)]) -> Vec<&(String, Vec<u8>)> {
     let mut sorted = BTreeMap::new();
     for (index, file) in files.iter().enumerate() {
         let key = match FileName::of(&file.0) {
-            FileName::Script { id, kind } => (0, Some(id), kind as u8, index),
-            _ => (1, None, 0, index),
+            FileName::Script { id, kind } => (0, Some(id), Some(kind), index),
+            _ => (1, None, None, index),
         };
         sorted.insert(key, file);
     }
