@@ -268,6 +268,7 @@ fn the_classifier_says_what_the_server_does() {
     let (mut agreed, mut missed, mut alarms) = (0, Vec::new(), Vec::new());
     let (mut dangerous, mut unknown, mut other) = (0, Vec::new(), Vec::new());
     let all = fixtures();
+    let mut table = String::new();
     for fixture in &all {
         bench.run(&fixture.setup);
         teach(&mut context, &fixture.setup);
@@ -288,6 +289,8 @@ fn the_classifier_says_what_the_server_does() {
         if hinted && warned && !truth.dangerous() && !truth.scan {
             alarms.push(&fixture.name);
         }
+        let alarm = alarms.last().is_some_and(|last| **last == fixture.name);
+        table.push_str(&format!("{}\t{}\t{warned}\t{alarm}\n", fixture.name, truth.dangerous()));
         let codes: Vec<_> = facts.findings.iter().map(|finding| finding.code).collect();
         let mark = if same { "=" } else { "#" };
         println!("{mark} {:32} {:44} {}", fixture.name, truth.show(), codes.join(" "));
@@ -300,6 +303,10 @@ fn the_classifier_says_what_the_server_does() {
     println!(
         "{agreed} of {count} agree; {dangerous} are dangerous; missed {missed:?}; not classified {unknown:?}; false alarms {alarms:?}"
     );
+    // For scripts/compare-linters.sh: name, dangerous, found, false alarm.
+    if let Some(path) = std::env::var_os("MIGENGINE_LINT_TABLE") {
+        std::fs::write(path, table).unwrap();
+    }
     assert!(count >= 100, "only {count} fixtures");
     assert!(agreed * 100 >= count * 95, "{agreed} of {count} agree, but not {other:?}");
     assert_eq!(missed, Vec::<&String>::new(), "known kinds that are dangerous");
