@@ -12,7 +12,7 @@ MIGENGINE_LINT_TABLE="$work/truth" cargo test --quiet --package migengine --test
 mkdir "$work/operations"
 for file in tests/fixtures/hazards/*.sql; do
   case $file in */setup.sql) continue ;; esac
-  awk '/^-- operation$/ { found = 1; text = ""; next } { text = text $0 "\n" } END { printf "%s", text }' "$file" \
+  awk '/^-- operation$/ { text = ""; next } { text = text $0 "\n" } END { printf "%s", text }' "$file" \
     >"$work/operations/${file##*/}"
 done
 # squawk exits with 1 where it finds something.

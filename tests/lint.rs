@@ -178,7 +178,7 @@ impl Bench {
             LockOn::Referenced => format!("SELECT confrelid FROM pg_constraint WHERE contype = 'f' AND conrelid = {class}"),
             LockOn::Referencing => format!(
                 "WITH RECURSIVE more AS (SELECT {class}::oid AS oid UNION
-                 SELECT conrelid FROM pg_constraint JOIN more ON confrelid = oid WHERE contype = 'f') SELECT oid FROM more"
+                 SELECT conrelid FROM pg_constraint JOIN more ON confrelid = more.oid WHERE contype = 'f') SELECT oid FROM more"
             ),
             LockOn::OtherSideOfConstraint => format!(
                 "SELECT confrelid FROM pg_constraint WHERE conrelid = to_regclass('{schema}') AND conname = '{bare}'"
