@@ -1,7 +1,9 @@
 //! One file a command.
 
 pub mod apply;
+pub mod explain;
 pub mod journal;
+pub mod lint;
 pub mod list;
 pub mod new;
 pub mod plan;
