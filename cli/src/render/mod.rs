@@ -8,7 +8,7 @@ mod table;
 use std::io::Write as _;
 
 use migengine_engine::run::event::{Event, Recorded};
-use migengine_engine::run::state::{RunKind, RunSnapshot};
+use migengine_engine::run::state::{RunKind, RunSnapshot, RunState};
 
 pub use error::{diagnostics_text, error_text};
 pub use table::table;
@@ -62,9 +62,8 @@ pub fn progress(run: &RunSnapshot, record: &Recorded) -> Option<String> {
         Event::StepFailed { step, .. } => format!("  failed    {}", name(*step)),
         Event::UndoFailed { step, .. } => format!("  failed    reversing {}", name(*step)),
         Event::StepInDoubt { step, .. } => format!("  in doubt  {}: the answer was lost", name(*step)),
-        Event::StepCleared { step, label }
-            if *label != 'E' || run.direction == migengine_engine::run::state::Direction::Forward =>
-        {
+        // Of steps behind a failure it is plain that they were not run; what an earlier process left is news.
+        Event::StepCleared { step, label } if run.state == RunState::Locked => {
             format!("  checked   {}: without effect (recovery row {label})", name(*step))
         }
         Event::UnwindStarted { reason } => format!("  turning back: {reason}"),
