@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use migengine_engine::drive::points::Point;
 use migengine_engine::drive::{DriveError, Job, Observer, Options, StepScripts, World, drive};
 use migengine_engine::id::RunId;
 use migengine_engine::pg::read::DatabaseState;
@@ -173,7 +174,7 @@ impl Observer for Teller<'_> {
         self.context.tell(text);
     }
 
-    fn point(&self, name: &'static str) {
-        crate::crash::point(name);
+    fn point(&self, point: Point) {
+        crate::crash::point(point.name());
     }
 }
