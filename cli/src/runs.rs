@@ -3,8 +3,10 @@
 use migengine_engine::id::RunId;
 use migengine_engine::pg::layout::SchemaName;
 use migengine_engine::pg::mirror;
-use migengine_engine::pg::read::Ledger;
+use migengine_engine::pg::read::{Ledger, ReadError};
 use migengine_engine::pg::session::Session;
+use migengine_engine::pg::settle::settle;
+use migengine_engine::pg::witness::{Mirror, RunLine};
 use migengine_engine::run::event::{Event, Recorded};
 use migengine_engine::run::journal::{Journal as _, Sealed};
 use migengine_engine::run::recovery::{Standing, standing};
@@ -62,6 +64,7 @@ pub async fn unfinished(
     }
     journal.runs = fold_all(&journal.journal).await?;
     close_unbegun(journal).await?;
+    settle_lines(session, ledger, journal).await?;
     let mut open: Vec<&RunSnapshot> = journal.runs.iter().filter(|run| !run.state.is_final()).collect();
     if open.len() > 1 {
         let names: Vec<String> = open.iter().map(|run| format!("{} ({})", run.run, run.state)).collect();
@@ -132,6 +135,28 @@ async fn close_unbegun(journal: &mut OpenJournal) -> Result<(), CommandError> {
     }
     if !unbegun.is_empty() {
         journal.runs = fold_all(&journal.journal).await?;
+    }
+    Ok(())
+}
+
+/// Tells the database of runs that are over: those whose last word did not arrive, and those of which it has no record
+/// at all. Every effect of a run comes with its records, so a run without any had none.
+async fn settle_lines(session: &Session, ledger: &Ledger, journal: &OpenJournal) -> Result<(), CommandError> {
+    for row in &ledger.unfinished {
+        let mut mirror = Mirror::default();
+        let (state, finished_at) = match journal.run(row.run) {
+            Some(run) if run.state.is_final() => {
+                let records = journal.journal.records(row.run).await?;
+                for (record, sealed) in records.iter().filter(|(record, _)| record.seq > row.records) {
+                    mirror.push(record, record.event.step().map(|step| run.step_name(step)), sealed);
+                }
+                (run.state, run.finished_at)
+            }
+            None if row.records == 0 => (RunState::RolledBack, Some(now())),
+            _ => continue,
+        };
+        let line = RunLine { state, rest: None, rest_step: None, finished_at };
+        settle(session, row.run, row.records, &line, &mirror).await.map_err(ReadError::from)?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ mod acquire;
 mod finish;
 mod parts;
 mod pipeline;
+pub mod points;
 mod reconcile;
 mod record;
 
@@ -63,8 +64,8 @@ pub trait Observer: Sync {
     fn event(&self, run: &RunSnapshot, record: &Recorded);
     /// Something to tell that changes nothing, one sentence.
     fn say(&self, text: &str);
-    /// A named point in the protocol was passed. Tests stop the world here.
-    fn point(&self, _name: &'static str) {}
+    /// A point in the protocol was passed. Tests stop the world here.
+    fn point(&self, _point: points::Point) {}
 }
 
 /// Everything around a run that is not the run.

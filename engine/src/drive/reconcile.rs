@@ -1,5 +1,6 @@
 //! Going through the recovery table, step by step, under the lock.
 
+use super::points::Point;
 use super::{DriveError, Driver, LOSSES_MAX, Progress};
 use crate::id::Digest;
 use crate::migration::Script;
@@ -17,7 +18,7 @@ use crate::run::state::{Direction, RestReason, StepIndex, StepState};
 impl<J: Journal> Driver<'_, J> {
     /// Brings the journal up to what the history says. Afterwards the run may go on, or it rests.
     pub(crate) async fn reconcile(&mut self) -> Result<(), DriveError> {
-        self.world.observer.point("reconcile.before");
+        self.world.observer.point(Point::ReconcileBefore);
         for index in 0..u32::try_from(self.run.steps.len()).unwrap_or(u32::MAX) {
             let Some(step) = self.run.steps.get(index as usize) else { break };
             let undoing = matches!(step.state, StepState::UndoIntent | StepState::Undone | StepState::UndoFailed)
@@ -35,7 +36,7 @@ impl<J: Journal> Driver<'_, J> {
             }
         }
         self.record(Event::Reconciled).await?;
-        self.world.observer.point("reconcile.after");
+        self.world.observer.point(Point::ReconcileAfter);
         Ok(())
     }
 

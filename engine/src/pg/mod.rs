@@ -13,6 +13,7 @@ pub mod read;
 pub mod secret;
 pub(crate) mod send;
 pub mod session;
+pub mod settle;
 pub mod sqlstate;
 pub mod target;
 pub mod tls;
