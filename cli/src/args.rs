@@ -121,4 +121,10 @@ pub enum Command {
     Journal(commands::journal::JournalArgs),
     /// Write a new pair of migration files.
     New(commands::new::NewArgs),
+    /// Prove every migration and every rollback on a scratch database.
+    Rehearse(commands::rehearse::RehearseArgs),
+    /// Show a schema, or the difference of two.
+    Schema(commands::schema::SchemaArgs),
+    /// Compare the database with what was rehearsed.
+    Drift(commands::drift::DriftArgs),
 }

@@ -64,6 +64,9 @@ fn run(cli: Cli) -> Result<Exit, CommandError> {
             Command::List(args) => commands::list::run(&context, args),
             Command::Journal(args) => commands::journal::run(&context, args).await,
             Command::New(args) => commands::new::run(&context, args),
+            Command::Rehearse(args) => commands::rehearse::run(&context, args).await,
+            Command::Schema(args) => commands::schema::run(&context, args).await,
+            Command::Drift(args) => commands::drift::run(&context, args).await,
         }
     });
     // The server is stopped also after an error; the command's own error matters more than one in stopping.

@@ -276,10 +276,7 @@ struct Roles<'s> {
 const MOST_STUBS: usize = 100;
 
 impl Mend for Roles<'_> {
-    fn mend<'a>(
-        &'a mut self,
-        failure: &'a Failure,
-    ) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+    fn mend<'a>(&'a mut self, failure: &'a Failure) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
         Box::pin(async move {
             let about_roles = matches!(failure.sqlstate.as_deref(), Some("42704" | "22023"));
             let name = missing_role(&failure.message).filter(|_| about_roles);

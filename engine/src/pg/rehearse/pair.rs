@@ -111,13 +111,7 @@ async fn inside(runner: Runner<'_>, script: &Script, verify: Option<&Script>) ->
     runner.settle().await
 }
 
-fn judge(
-    item: &Item<'_>,
-    down: &Script,
-    (before, after): (&Schema, &Schema),
-    seen: Seen,
-    outcome: &mut Rehearsal,
-) {
+fn judge(item: &Item<'_>, down: &Script, (before, after): (&Schema, &Schema), seen: Seen, outcome: &mut Rehearsal) {
     match seen.back {
         Some(Ok(back)) => {
             let verdict = compare(before, &back);

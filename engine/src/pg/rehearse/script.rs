@@ -136,13 +136,7 @@ impl Runner<'_> {
         self.reset().await
     }
 
-    async fn part(
-        &self,
-        script: &Script,
-        part: &Part,
-        index: usize,
-        verify: Option<&Script>,
-    ) -> Result<(), Broken> {
+    async fn part(&self, script: &Script, part: &Part, index: usize, verify: Option<&Script>) -> Result<(), Broken> {
         match &part.kind {
             PartKind::Transaction { begin } => {
                 self.plain(&format!("BEGIN {}", begin.as_deref().unwrap_or_default())).await?;
@@ -229,10 +223,7 @@ impl Runner<'_> {
 /// Somebody who may know how to get rid of what stands in a script's way.
 pub(super) trait Mend: Send {
     /// Whether the part that failed should be tried again.
-    fn mend<'a>(
-        &'a mut self,
-        failure: &'a Failure,
-    ) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+    fn mend<'a>(&'a mut self, failure: &'a Failure) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 }
 
 /// Leaves everything as it is.

@@ -54,7 +54,8 @@ impl Stand {
         let settings = settings(options.statement_limit);
         let admin = Session::open(&target, &schema, "migengine:rehearse", &settings).await?;
         take_lock(&admin, options.patience).await?;
-        let facts = column(&admin, "SELECT current_setting('server_version_num')::int / 10000, pg_backend_pid()").await?;
+        let facts =
+            column(&admin, "SELECT current_setting('server_version_num')::int / 10000, pg_backend_pid()").await?;
         let major = facts.first().and_then(|text| text.parse().ok()).unwrap_or_default();
         let prefix = if options.private { PREFIX.to_owned() } else { format!("{PREFIX}{}_", std::process::id()) };
         let mut stand = Self {
