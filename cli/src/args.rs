@@ -123,4 +123,10 @@ pub enum Command {
     New(commands::new::NewArgs),
     /// Say what became of a step where neither the history nor the catalogs can tell.
     Resolve(commands::resolve::ResolveArgs),
+    /// Prove every migration and every rollback on a scratch database.
+    Rehearse(commands::rehearse::RehearseArgs),
+    /// Show a schema, or the difference of two.
+    Schema(commands::schema::SchemaArgs),
+    /// Compare the database with what was rehearsed.
+    Drift(commands::drift::DriftArgs),
 }

@@ -2,13 +2,16 @@
 
 pub mod apply;
 pub mod explain;
+pub mod drift;
 pub mod journal;
 pub mod lint;
 pub mod list;
 pub mod new;
 pub mod plan;
 pub mod resolve;
+pub mod rehearse;
 pub mod rollback;
+pub mod schema;
 pub mod status;
 
 use serde_json::{Value, json};
@@ -29,6 +32,8 @@ pub fn empty_json(command: &Command) -> Value {
         }
         Command::List(_) => json!({ "migrations": [] }),
         Command::Journal(args) => args.empty_json(),
+        Command::Rehearse(_) => json!({ "migrations": [], "proven": 0, "broken": 0 }),
+        Command::Schema(_) | Command::Drift(_) => json!({}),
         Command::New(_) => json!({ "id": null, "files": [] }),
         Command::Resolve(_) => {
             json!({ "run_id": null, "step": null, "part": null, "took_effect": null, "next": null })

@@ -10,6 +10,7 @@ pub mod layout;
 pub mod lock;
 pub mod mirror;
 pub mod read;
+pub mod rehearse;
 pub mod secret;
 pub(crate) mod send;
 pub mod session;
