@@ -74,9 +74,13 @@ impl Act<'_> {
             }
             _ => {}
         }
+        let turned = self.fold().unwinding() && state == StepState::Applied;
         match row.map(|row| row.state) {
             None => Witness::None,
-            Some(RowState::Begun) if self.config.fixed && state == StepState::UndoIntent => Witness::Undoing,
+            // Repaired: a half-applied step whose reverse script is due, begun or cleared to begin again.
+            Some(RowState::Begun) if self.config.fixed && (state == StepState::UndoIntent || turned) => {
+                Witness::Undoing
+            }
             Some(RowState::Begun) => Witness::Begun,
             Some(RowState::Applied) => Witness::Same,
             Some(RowState::Undoing) => Witness::Undoing,
