@@ -111,12 +111,12 @@ fn the_protocol_holds() {
         Config {
             name: "a refused step turns the run around",
             unwind_on_failure: true,
-            steps: &[Kind::Tx, Kind::TxThenIndex],
+            steps: &[Kind::TxThenIndex],
             budget: Budget { crash: 1, cut: 1, fail: 1 + more, ..NO_FAULT },
             ..SOUND
         },
         Config { name: "a signal", budget: Budget { crash: more, stop: 1, cut: 1, ..NO_FAULT }, ..SOUND },
-        Config { name: "the journal is lost", budget: Budget { crash: 1, loss: 1, cut: 1, ..NO_FAULT }, ..SOUND },
+        Config { name: "the journal is lost", budget: Budget { crash: 1, loss: 1, cut: more, ..NO_FAULT }, ..SOUND },
         Config {
             name: "restored from a backup",
             runs: 2,
