@@ -226,25 +226,6 @@ fn known_flaws_of_the_shell() {
             },
         ),
         ("RolledBackInEffect", Config { name: "reverse parts skipped by forward progress", ..turn }),
-        (
-            "RolledBackInEffect",
-            Config {
-                name: "an announced part is not swept",
-                steps: &[Kind::Index],
-                budget: Budget { server: 1, crash: 1, rollback: 1, ..NO_FAULT },
-                ..BASE
-            },
-        ),
-        (
-            "NeedlessPerson",
-            Config {
-                name: "a half-applied script being undone",
-                steps: &[Kind::TxThenIndex],
-                unwind_on_failure: true,
-                budget: Budget { crash: 1, fail: 1, ..NO_FAULT },
-                ..BASE
-            },
-        ),
         ("AppliedTwice", Config { name: "witness read before the epoch is raised", ..unlocked }),
         ("SupersededWrote", Config { name: "a superseded runner publishes", ..unlocked }),
         (
