@@ -3,14 +3,14 @@
 use migengine_engine::id::RunId;
 use migengine_engine::pg::layout::SchemaName;
 use migengine_engine::pg::mirror;
-use migengine_engine::pg::read::{Ledger, ReadError};
+use migengine_engine::pg::read::{HistoryState, Ledger, ReadError};
 use migengine_engine::pg::session::Session;
 use migengine_engine::pg::settle::settle;
 use migengine_engine::pg::witness::{Mirror, RunLine};
 use migengine_engine::run::event::{Event, Recorded};
 use migengine_engine::run::journal::{Journal as _, Sealed};
 use migengine_engine::run::recovery::{Standing, standing};
-use migengine_engine::run::state::{RunKind, RunSnapshot, RunState};
+use migengine_engine::run::state::{RunKind, RunSnapshot, RunState, StepState};
 use migengine_engine::run::transition::fold;
 use migengine_journal::SledJournal;
 use migengine_journal::chain::{Anchor, compare_anchor, read_chain};
@@ -63,6 +63,11 @@ pub async fn unfinished(
         }
     }
     journal.runs = fold_all(&journal.journal).await?;
+    for row in &ledger.unfinished {
+        if let Some(run) = journal.run(row.run).filter(|run| run.state.is_final()) {
+            check_finished(ledger, run)?;
+        }
+    }
     close_unbegun(journal).await?;
     settle_lines(session, ledger, journal).await?;
     let mut open: Vec<&RunSnapshot> = journal.runs.iter().filter(|run| !run.state.is_final()).collect();
@@ -78,6 +83,31 @@ pub async fn unfinished(
     let mirrored = ledger.unfinished.iter().find(|row| row.run == run.run).map_or(0, |row| row.records);
     let unmirrored = records.into_iter().filter(|(record, _)| record.seq > mirrored).collect();
     Ok(Some(Unfinished { run, unmirrored }))
+}
+
+/// A run that is over by the journal and not by the database. Either its runner died before it could tell the database,
+/// whose history then agrees with the journal. Or the database lost commits without losing the epoch: then nothing may
+/// be run.
+fn check_finished(ledger: &Ledger, run: &RunSnapshot) -> Result<(), CommandError> {
+    let in_effect = |id| ledger.history.get(id).is_some_and(|row| row.state == HistoryState::Applied);
+    let steps = run.started.steps.iter().zip(&run.steps);
+    let mut contradicted = steps.filter(|(planned, step)| in_effect(&planned.id) != (step.state == StepState::Applied));
+    if let Some((planned, _)) = contradicted.next() {
+        let what = format!(
+            "the database went back in time: by the journal run {} ended as {}, but {} is {} by the history, at the same \
+             epoch {}. A failover lost its last commits, or it was restored from a backup",
+            run.run,
+            run.state,
+            planned.id,
+            if in_effect(&planned.id) { "in effect" } else { "not in effect" },
+            ledger.epoch
+        );
+        return Err(CommandError::refused("ME333", what)
+            .exit(Exit::Person)
+            .next("compare: migengine status and migengine journal show last")
+            .next("if the database is right as it is: migengine journal rebuild --accept-database"));
+    }
+    Ok(())
 }
 
 /// A restored backup, or a failover that lost commits: nothing may be run on the journal's word, nor on the database's.

@@ -1,5 +1,12 @@
 //! `migengine explain CODE`: the page of a code.
 
+use clap::Args;
+
+use crate::args::Format;
+use crate::context::Context;
+use crate::error::{CommandError, Exit};
+use crate::render;
+
 /// Builds the list of pages from the codes; each is a file of the documentation.
 macro_rules! pages {
     ($($folder:literal: $($code:ident)*;)*) => {
@@ -29,6 +36,34 @@ pub const PAGES: &[(&str, &str)] = pages! {
         MH038
     ;
 };
+
+/// Options of `explain`.
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArgs {
+    /// A code such as ME401 or MH003.
+    pub code: Option<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// No such code.
+pub fn run(context: &Context, args: &ExplainArgs) -> Result<Exit, CommandError> {
+    let text = match &args.code {
+        None => list(),
+        Some(code) => match page(code) {
+            Some(page) => page.to_owned(),
+            None => {
+                return Err(CommandError::usage("ME016", format!("there is no code {code}")).next("migengine explain"));
+            }
+        },
+    };
+    match context.look.format {
+        Format::Text => render::data(text.trim_end()),
+        Format::Json => render::data(&serde_json::json!({ "code": args.code, "text": text }).to_string()),
+    }
+    Ok(Exit::Done)
+}
 
 /// The page of a code, in Markdown; whatever the case of its letters, with or without brackets.
 #[must_use]

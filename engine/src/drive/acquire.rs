@@ -77,9 +77,14 @@ impl<J: Journal> Driver<'_, J> {
         let ledger = state.ledger.unwrap_or_default();
         self.check_standing(&ledger)?;
         self.world.observer.point(Point::LockHeld);
-        let epoch = lock::raise_epoch(&session, self.run_id(), &self.run.started, self.run.started_at)
-            .await
-            .map_err(ReadError::from)?;
+        // The history counts as read only from behind the raised epoch: a runner that lost the lock without knowing may
+        // commit until then. The two travel together.
+        let (epoch, state) = tokio::join!(
+            lock::raise_epoch(&session, self.run_id(), &self.run.started, self.run.started_at),
+            lock::read_under_lock(&session)
+        );
+        let (epoch, state) = (epoch.map_err(ReadError::from)?, state?);
+        let ledger = state.ledger.unwrap_or_default();
         self.world.observer.point(Point::EpochRaised);
         let scribe =
             Scribe::prepare(&session.client, &session.schema, self.run_id(), epoch).await.map_err(ReadError::from)?;
@@ -141,7 +146,7 @@ impl<J: Journal> Driver<'_, J> {
     }
 
     /// The database cannot be reached: no verdict on what was in flight.
-    async fn give_up(&mut self, why: &str) -> Result<(), DriveError> {
+    pub(crate) async fn give_up(&mut self, why: &str) -> Result<(), DriveError> {
         let doubtful = [StepState::InDoubt, StepState::Intent, StepState::UndoIntent];
         let step = doubtful.into_iter().find_map(|state| self.run.steps_in(state).next());
         let reason = if step.is_some() { RestReason::InDoubt } else { RestReason::Interrupted };

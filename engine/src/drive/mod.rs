@@ -208,7 +208,10 @@ impl<J: Journal> Driver<'_, J> {
     pub(crate) async fn drive(&mut self, mut spare: Option<Session>) -> Result<(), DriveError> {
         while !self.run.state.is_final() && self.run.rest.is_none() {
             if self.stopping() {
-                self.rest(RestReason::Interrupted, None, "stopped by a signal").await?;
+                match &self.session {
+                    Some(_) => self.rest(RestReason::Interrupted, None, "stopped by a signal").await?,
+                    None => self.give_up("stopped by a signal before it was reached").await?,
+                }
                 break;
             }
             if self.session.is_none() {

@@ -1,5 +1,6 @@
 //! Going through the recovery table, step by step, under the lock.
 
+use super::pipeline::Flow;
 use super::points::Point;
 use super::{DriveError, Driver, LOSSES_MAX, Progress};
 use crate::id::Digest;
@@ -55,6 +56,11 @@ impl<J: Journal> Driver<'_, J> {
                     Event::UndoFailed { step: index, failure }
                 })
             }
+            // The history must say that the reversal goes on before the journal forgets that it was begun.
+            Decision::UndoAgain if witness == Witness::Begun => match self.turn_around(index).await? {
+                Flow::Continue => self.note(Event::StepCleared { step: index, label }),
+                Flow::Stop => Ok(()),
+            },
             Decision::Run | Decision::UndoAgain => self.note(Event::StepCleared { step: index, label }),
             Decision::Adopt => self.note(Event::StepApplied { step: index, duration_us: 0, adopted: Some(label) }),
             Decision::RecordUndone => {
@@ -119,7 +125,11 @@ impl<J: Journal> Driver<'_, J> {
                 return Ok(());
             }
         }
-        self.progress.insert(index, Progress { done: row.parts_done, before, attested });
+        // What is recorded counts the parts of the script that goes on. A forward script that is about to be reversed
+        // does not: its reverse script begins at its own first part.
+        if undoing || self.run.direction == Direction::Forward {
+            self.progress.insert(index, Progress { done: row.parts_done, before, attested });
+        }
         self.settle(index, label, undoing, verdict).await
     }
 
