@@ -5,3 +5,6 @@ pub mod kinds;
 pub mod lab;
 pub mod matrix;
 pub mod oracle;
+pub mod proxy;
+pub mod random;
+pub mod wire;
