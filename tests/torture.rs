@@ -8,7 +8,7 @@ mod support;
 mod torture;
 
 use torture::lab::Table;
-use torture::{matrix, random, wire};
+use torture::{history, matrix, races, random, twice, wire};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -55,6 +55,23 @@ fn a_share_of_the_cuts() {
     table.conclude();
 }
 
+#[test]
+fn races_and_repetitions() {
+    let table = Table::default();
+    races::races(&table, number("ROUNDS").unwrap_or(6), seed());
+    twice::all(&table);
+    table.conclude();
+}
+
+#[test]
+fn a_database_that_went_back_is_refused() {
+    let table = Table::default();
+    history::restores(&table, 4);
+    history::failovers(&table, 1);
+    history::old_journals(&table);
+    table.conclude();
+}
+
 /// Everything.
 #[test]
 #[ignore = "up to an hour: make torture"]
@@ -70,6 +87,17 @@ fn torture() {
     }
     if wanted("3") {
         wire::wire(&table, stride(1));
+    }
+    if wanted("7") {
+        history::restores(&table, 50);
+        history::failovers(&table, 50);
+        history::old_journals(&table);
+    }
+    if wanted("8") {
+        races::races(&table, number("ROUNDS").unwrap_or(1000).min(1000), seed());
+    }
+    if wanted("9") {
+        twice::all(&table);
     }
     table.conclude();
 }
