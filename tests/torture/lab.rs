@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
-use super::kinds::BASE;
+use super::kinds::{BASE, Kind};
+use super::oracle;
 use crate::support::project::collect;
 use crate::support::{Cluster, Options, Output, Project};
 
@@ -23,6 +24,7 @@ pub struct Lab {
     pub cluster: Cluster,
     runtime: tokio::runtime::Runtime,
     next: AtomicU32,
+    expected: Mutex<BTreeMap<&'static str, String>>,
 }
 
 /// A database of a lab's, dropped with the value.
@@ -48,7 +50,7 @@ impl Lab {
         options.conf.push("synchronous_commit = on\nautovacuum = off\nmax_wal_size = 1GB".to_owned());
         let cluster = Cluster::start_with(options);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let lab = Self { cluster, runtime, next: AtomicU32::new(0) };
+        let lab = Self { cluster, runtime, next: AtomicU32::new(0), expected: Mutex::default() };
         lab.sql("postgres", "CREATE DATABASE base TEMPLATE template0");
         lab.sql("base", BASE);
         lab
@@ -77,6 +79,19 @@ impl Lab {
 
     pub fn sql(&self, database: &str, sql: &str) -> String {
         self.try_sql(database, sql).unwrap_or_else(|error| panic!("{error:?}\nin {database}: {sql}"))
+    }
+
+    /// The schema and the data after an undisturbed run of a kind.
+    pub fn expected(&self, kind: &Kind) -> String {
+        let mut known = self.expected.lock().unwrap();
+        let make = || {
+            let db = self.copy("base");
+            let project = db.project();
+            kind.write(&project);
+            run(&project, &["apply", "--yes"], &[]).expect(0);
+            oracle::shape(&db)
+        };
+        known.entry(kind.name).or_insert_with(make).clone()
     }
 
     /// A copy of a database nobody is connected to.
