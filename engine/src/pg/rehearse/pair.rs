@@ -50,10 +50,10 @@ impl Line<'_> {
         };
         match reversed {
             Ok(()) => {
-                seen.back = Some(Ok(fingerprint::read_in_transaction(&self.session.client, &engine).await?));
+                seen.back = Some(Ok(fingerprint::read_again(&self.session.client, &engine, true).await?));
                 match inside(runner, item.up, item.verify).await {
                     Ok(()) => {
-                        seen.again = Some(Ok(fingerprint::read_in_transaction(&self.session.client, &engine).await?));
+                        seen.again = Some(Ok(fingerprint::read_again(&self.session.client, &engine, true).await?));
                     }
                     Err(broken) => seen.again = Some(Err(broken)),
                 }
@@ -78,9 +78,9 @@ impl Line<'_> {
         let mut seen = Seen::default();
         match runner.whole(down, None, &mut NoMending).await {
             Ok(()) => {
-                seen.back = Some(Ok(fingerprint::read(&session.client, &engine).await?));
+                seen.back = Some(Ok(fingerprint::read_again(&session.client, &engine, false).await?));
                 seen.again = Some(match runner.whole(item.up, item.verify, &mut NoMending).await {
-                    Ok(()) => Ok(fingerprint::read(&session.client, &engine).await?),
+                    Ok(()) => Ok(fingerprint::read_again(&session.client, &engine, false).await?),
                     Err(broken) => Err(broken),
                 });
             }
@@ -102,6 +102,7 @@ fn begin_of(script: &Script) -> Option<&str> {
 
 /// A transactional script in the open transaction.
 async fn inside(runner: Runner<'_>, script: &Script, verify: Option<&Script>) -> Result<(), Broken> {
+    runner.control(script).await?;
     for part in &script.parts {
         runner.body(script, part).await?;
     }
