@@ -27,16 +27,17 @@ pub(in crate::pg) async fn read_again(
         return Err(FingerprintError::TooOld(version));
     }
     let all = statements(&Dialect { version, exclude: exclude_schemas });
+    let all: Vec<&str> = all.iter().flat_map(|list| list.split(";\n")).collect();
+    if prepared < all.len() {
+        prepare(client, &all, in_transaction).await?;
+    }
     let mut batch = match in_transaction {
         true => "SAVEPOINT migengine_fingerprint;\n".to_owned(),
         false => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n".to_owned(),
     };
     batch.push_str(sql::PINNED_SETTINGS);
-    for (index, statement) in all.iter().enumerate().filter(|_| prepared < all.len()) {
-        // Writing to a string cannot go wrong.
-        let _ignored = writeln!(batch, "PREPARE {PREFIX}{index} AS {statement};");
-    }
     for index in 0..all.len() {
+        // Writing to a string cannot go wrong.
         let _ignored = writeln!(batch, "EXECUTE {PREFIX}{index};");
     }
     batch.push_str(match in_transaction {
@@ -52,6 +53,19 @@ pub(in crate::pg) async fn read_again(
             Err(error.into())
         }
     }
+}
+
+/// Each in a message of its own: the server keeps the text of the whole message with a prepared statement. It plans
+/// anew under another search path, so the settings are those of the reading.
+async fn prepare(client: &Client, all: &[&str], in_transaction: bool) -> Result<(), FingerprintError> {
+    let begin = if in_transaction { "SAVEPOINT migengine_prepare;\n" } else { "BEGIN;\n" };
+    client.simple_query(&format!("{begin}{}", sql::PINNED_SETTINGS)).await?;
+    for (index, statement) in all.iter().enumerate() {
+        client.simple_query(&format!("PREPARE {PREFIX}{index} AS {statement}")).await?;
+    }
+    let end = if in_transaction { "ROLLBACK TO SAVEPOINT migengine_prepare" } else { "COMMIT" };
+    client.simple_query(end).await?;
+    Ok(())
 }
 
 fn facts(messages: &[SimpleQueryMessage]) -> Result<(u32, usize), FingerprintError> {
