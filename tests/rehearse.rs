@@ -42,7 +42,7 @@ fn each_kind_of_outcome_is_told_apart() {
     project.write("006_on_purpose.sql", "-- Irreversible: the data is gone\nDROP TABLE forgotten;");
     project.pair(
         "007_excused",
-        "-- Allow: unfaithful-rollback(the old index was never used)\nDROP INDEX users_email;",
+        "-- Allow: unfaithful-rollback(the old index was never used)\nDROP INDEX IF EXISTS users_email;",
         "SELECT 1;",
     );
     project.pair("008_concurrently", "CREATE INDEX CONCURRENTLY t_id ON t (id);", "DROP INDEX CONCURRENTLY t_id;");
@@ -54,11 +54,11 @@ fn each_kind_of_outcome_is_told_apart() {
     let expected = [
         "001_users ok exact exact",
         "002_index ok differs failed",
-        "003_drop ok order order",
+        "003_drop ok order exact",
         "004_broken ok failed skipped",
         "005_forgotten ok missing skipped",
         "006_on_purpose ok irreversible skipped",
-        "007_excused ok differs failed",
+        "007_excused ok differs exact",
         "008_concurrently ok exact exact",
         "009_twice ok differs failed",
         "010_own ok exact exact",
@@ -67,7 +67,7 @@ fn each_kind_of_outcome_is_told_apart() {
     assert_eq!(verdicts(&report), expected, "{report:#}");
     assert_eq!(
         (report["proven"].as_u64(), report["excused"].as_u64(), report["broken"].as_u64()),
-        (Some(5), Some(1), Some(5))
+        (Some(5), Some(2), Some(4))
     );
     let of = |id: &str| report["migrations"].as_array().unwrap().iter().find(|one| one["id"] == id).unwrap().clone();
     let diff = &of("002_index")["diff"][0];

@@ -12,7 +12,7 @@ use serde_json::Value;
 const FOLDER: &str = ".migengine/rehearsed";
 
 /// Outcomes by key, and schemas by fingerprint.
-pub struct Cache {
+pub(super) struct Cache {
     outcomes: BTreeMap<String, Value>,
     schema: Option<Schema>,
     changed: bool,
@@ -29,7 +29,7 @@ fn schema_path(fingerprint: &str) -> PathBuf {
 impl Cache {
     /// Reads it. What cannot be read counts as not there.
     #[must_use]
-    pub fn open() -> Self {
+    pub(super) fn open() -> Self {
         let text = std::fs::read_to_string(outcomes_path()).unwrap_or_default();
         let outcomes = serde_json::from_str(&text).unwrap_or_default();
         Self { outcomes, schema: None, changed: false }
@@ -37,12 +37,12 @@ impl Cache {
 
     /// The outcome of a key.
     #[must_use]
-    pub fn get(&self, key: &Digest) -> Option<Rehearsal> {
+    pub(super) fn get(&self, key: &Digest) -> Option<Rehearsal> {
         self.outcomes.get(&key.to_string()).and_then(|value| Rehearsal::from_json(value).ok())
     }
 
     /// Keeps an outcome. One that was cut short by the limit, or by the end of the session, is worth another try.
-    pub fn put(&mut self, key: &Digest, rehearsal: &Rehearsal) {
+    pub(super) fn put(&mut self, key: &Digest, rehearsal: &Rehearsal) {
         let by_chance = |code: &str| matches!(code, "ME603" | "ME604");
         if rehearsal.error.as_ref().is_some_and(|error| by_chance(&error.code)) {
             return;
@@ -52,13 +52,13 @@ impl Cache {
     }
 
     /// Forgets what no file of the folder has any more.
-    pub fn keep_only(&mut self, keys: &[Digest]) {
+    pub(super) fn keep_only(&mut self, keys: &[Digest]) {
         let keys: BTreeSet<String> = keys.iter().map(ToString::to_string).collect();
         self.outcomes.retain(|key, _| keys.contains(key));
     }
 
     /// Keeps a schema, by its fingerprint.
-    pub fn keep_schema(&mut self, schema: &Schema) {
+    pub(super) fn keep_schema(&mut self, schema: &Schema) {
         self.schema = Some(schema.clone());
     }
 
@@ -66,7 +66,7 @@ impl Cache {
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn save(&self) -> std::io::Result<()> {
+    pub(super) fn save(&self) -> std::io::Result<()> {
         if let Some(schema) = &self.schema {
             write(&schema_path(&schema.digest().to_string()), &schema.to_json().to_string())?;
         }
@@ -79,7 +79,7 @@ impl Cache {
 
 /// A schema that was kept, by the beginning of its fingerprint.
 #[must_use]
-pub fn kept_schema(fingerprint: &str) -> Option<Schema> {
+pub(super) fn kept_schema(fingerprint: &str) -> Option<Schema> {
     let mut path = schema_path(fingerprint);
     if fingerprint.len() < 64 {
         let named = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(fingerprint);

@@ -18,7 +18,7 @@ const FEW: usize = 50;
 ///
 /// # Errors
 /// None; the signature is that of a command.
-pub fn show(context: &Context, outcome: &Outcome, took: Duration) -> Result<Exit, CommandError> {
+pub(super) fn show(context: &Context, outcome: &Outcome, took: Duration) -> Result<Exit, CommandError> {
     let count = |test: fn(&Rehearsal) -> bool| outcome.rehearsals.iter().filter(|one| test(one)).count();
     let (proven, excused, broken) = (count(Rehearsal::proven), count(Rehearsal::excused), count(Rehearsal::broken));
     match context.look.format {
@@ -66,7 +66,7 @@ pub fn show(context: &Context, outcome: &Outcome, took: Duration) -> Result<Exit
 
 /// One migration for people: a line, and one more for each finding.
 #[must_use]
-pub fn line(one: &Rehearsal) -> String {
+pub(super) fn line(one: &Rehearsal) -> String {
     let (word, what) = verdict(one);
     let mut text = format!("{word:<8} {}{what}", one.id);
     if let Some(error) = &one.error {

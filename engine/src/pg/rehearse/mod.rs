@@ -183,7 +183,7 @@ impl<'s> Line<'s> {
     }
 
     async fn read(&self) -> Result<Schema, RehearseError> {
-        Ok(fingerprint::read(&self.session.client, &[self.stand.engine_schema()]).await?)
+        Ok(fingerprint::read_again(&self.session.client, &[self.stand.engine_schema()], false).await?)
     }
 
     /// One migration of the chain.

@@ -111,6 +111,7 @@ impl Runner<'_> {
         verify: Option<&Script>,
         mend: &mut dyn Mend,
     ) -> Result<(), Broken> {
+        self.control(script).await?;
         let last = script.parts.len().saturating_sub(1);
         for (index, part) in script.parts.iter().enumerate() {
             let verify = verify.filter(|_| index == last);
@@ -163,6 +164,20 @@ impl Runner<'_> {
                 }
             }
         }
+    }
+
+    /// The author's own `BEGIN` and `COMMIT` are not sent, because the transaction is ours. The server reads them all the
+    /// same: psql would stumble over a `COMMIT:`.
+    pub(super) async fn control(&self, script: &Script) -> Result<(), Broken> {
+        let in_a_part = |at: usize| script.parts.iter().any(|part| part.statements.contains(&at));
+        for (_, statement) in script.statements.iter().enumerate().filter(|(at, _)| !in_a_part(*at)) {
+            let sql = statement.sql(&script.text);
+            let plain = ["begin", "commit", "end"].iter().any(|word| sql.eq_ignore_ascii_case(word));
+            if !plain {
+                self.limited(Some(Site::of(script, statement)), self.session.client.prepare(sql)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The statements of a part, in whatever transaction is open.
