@@ -121,4 +121,6 @@ pub enum Command {
     Journal(commands::journal::JournalArgs),
     /// Write a new pair of migration files.
     New(commands::new::NewArgs),
+    /// Say what became of a step where neither the history nor the catalogs can tell.
+    Resolve(commands::resolve::ResolveArgs),
 }

@@ -7,7 +7,7 @@ use migengine_engine::drive::StepScripts;
 use migengine_engine::id::MigrationId;
 use migengine_engine::migration::{Header, Migration, Script, parse_script};
 use migengine_engine::pg::mirror::KeptScripts;
-use migengine_engine::pg::read::Ledger;
+use migengine_engine::pg::read::{HistoryState, Ledger};
 use migengine_engine::pg::witness::{Testimony, texts};
 use migengine_engine::plan;
 use migengine_engine::run::event::PlannedStep;
@@ -51,10 +51,11 @@ impl Kept {
     }
 }
 
-/// The planner's view of the history.
+/// The planner's view of the history: what is in effect. A script by parts that was only begun is not.
 #[must_use]
 pub fn history(ledger: Option<&Ledger>, kept: &Kept) -> plan::History {
     let rows = ledger.into_iter().flat_map(|ledger| ledger.history.values());
+    let rows = rows.filter(|row| row.state != HistoryState::Begun);
     plan::History::new(rows.map(|row| plan::Applied {
         id: row.id.clone(),
         content: row.content,

@@ -1,6 +1,9 @@
 //! What people read. stdout carries data, stderr everything else.
 
 mod error;
+pub mod journal;
+pub mod plan;
+mod table;
 
 use std::io::Write as _;
 
@@ -8,6 +11,7 @@ use migengine_engine::run::event::{Event, Recorded};
 use migengine_engine::run::state::{RunKind, RunSnapshot, RunState};
 
 pub use error::{diagnostics_text, error_text};
+pub use table::table;
 
 /// One line on stderr. A closed pipe is no reason to fail: the journal has it all.
 pub fn line(text: &str) {
