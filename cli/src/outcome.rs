@@ -24,25 +24,36 @@ pub fn resume_command(run: &RunSnapshot) -> &'static str {
     }
 }
 
-/// The command that goes on with a run.
+/// The command that goes on with a run, fit to be typed.
 #[must_use]
 pub fn next_command(run: &RunSnapshot) -> Option<String> {
     let rest = run.rest.as_ref()?;
-    let resume = resume_command(run);
     Some(match rest.reason {
-        RestReason::Interrupted | RestReason::InDoubt => resume.to_owned(),
-        RestReason::Failed => {
-            format!("mend the file, then: {resume} (or take the run back: migengine rollback --run {})", run.run)
-        }
-        RestReason::Diverged => "migengine journal show last, then compare with migengine status".to_owned(),
-        RestReason::Stuck if !of_reverse(run) => format!(
-            "say what happened: migengine resolve {} --as applied|rolled-back --reason \"...\", then: {resume}",
+        RestReason::Interrupted | RestReason::InDoubt | RestReason::Failed => resume_command(run).to_owned(),
+        RestReason::Diverged => format!("migengine journal show {}", run.run),
+        RestReason::Stuck if of_reverse(run) => "migengine rollback --resume".to_owned(),
+        RestReason::Stuck => format!(
+            "migengine resolve {} --as applied|rolled-back --reason \"...\"",
             rest.step.map_or("STEP", |step| run.step_name(step))
         ),
-        RestReason::Stuck => {
-            format!("mend the reverse script, then: migengine rollback --resume (the run is {})", run.run)
-        }
     })
+}
+
+/// What people are told to do next, one thing a line.
+#[must_use]
+pub fn next_lines(run: &RunSnapshot) -> Vec<String> {
+    let (Some(rest), Some(command)) = (&run.rest, next_command(run)) else { return Vec::new() };
+    let back = format!("or take the run back: migengine rollback --run {}", run.run);
+    let turned = run.direction == migengine_engine::run::state::Direction::Unwinding;
+    match rest.reason {
+        RestReason::Failed if turned => vec![format!("mend the reverse script, then: {command}")],
+        RestReason::Failed => vec![format!("mend the file, then: {command}"), back],
+        RestReason::Interrupted | RestReason::InDoubt if turned => vec![command],
+        RestReason::Interrupted | RestReason::InDoubt => vec![command, back],
+        RestReason::Diverged => vec![command, "compare that with: migengine status".to_owned()],
+        RestReason::Stuck if of_reverse(run) => vec![format!("mend the reverse script, then: {command}")],
+        RestReason::Stuck => vec![format!("say what happened: {command}"), format!("then: {}", resume_command(run))],
+    }
 }
 
 /// Whether a run is stuck because a reverse script failed, and not because an effect cannot be told.
@@ -154,7 +165,7 @@ pub fn finding_json(found: &migengine_engine::diag::Diagnostic) -> Value {
         "code": found.code,
         "severity": format!("{:?}", found.severity).to_lowercase(),
         "message": found.message,
-        "file": found.file,
+        "file": Some(&found.file).filter(|file| !file.is_empty()),
         "line": found.position.map(|at| at.line),
         "column": found.position.map(|at| at.column),
         "help": found.help,
@@ -173,7 +184,7 @@ pub fn error_json(error: &CommandError) -> Value {
         "code": error.code,
         "sqlstate": null,
         "message": first.map_or(&error.what, |found| &found.message),
-        "file": first.map(|found| &found.file),
+        "file": first.map(|found| &found.file).filter(|file| !file.is_empty()),
         "line": first.and_then(|found| found.position).map(|at| at.line),
         "column": first.and_then(|found| found.position).map(|at| at.column),
         "state": error.state,

@@ -116,7 +116,7 @@ fn rest_error(run: &migengine_engine::run::state::RunSnapshot) -> Option<Command
     };
     let mut error = CommandError::refused(&code, what).state(outcome::database_state(run));
     error.failure = failure.cloned().map(Box::new);
-    error.next = outcome::next_command(run).into_iter().collect();
+    error.next = outcome::next_lines(run);
     Some(error)
 }
 

@@ -129,7 +129,7 @@ fn requires(known: &[MigrationId], args: &NewArgs) -> Result<Vec<String>, Comman
     let resolver = Resolver::new(known);
     let resolve = |text: &&str| match resolver.resolve(text) {
         Ok(found) => Ok(found.id.to_string()),
-        Err(error) => Err(CommandError::usage("ME140", error.to_string()).next(resolver.help(text))),
+        Err(error) => Err(CommandError::usage("ME140", format!("{error}: {}", resolver.help(text)))),
     };
     wanted.iter().map(resolve).collect()
 }

@@ -127,7 +127,7 @@ fn step_of(run: &RunSnapshot, text: &str) -> Result<StepIndex, CommandError> {
     let ids = || run.started.steps.iter().map(|step| &step.id);
     let resolver = Resolver::new(ids());
     let found = resolver.resolve(text).map_err(|error| {
-        CommandError::usage("ME140", format!("{error} in run {}", run.run)).next(resolver.help(text))
+        CommandError::usage("ME140", format!("{error} in run {}: {}", run.run, resolver.help(text)))
     })?;
     (0u32..)
         .zip(ids())

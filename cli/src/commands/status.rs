@@ -82,7 +82,7 @@ impl Status {
         problems.extend(graph.problems().iter().cloned());
         Self {
             database: server.database,
-            version: server.version_text,
+            version: server.version_text.split(' ').next().unwrap_or_default().to_owned(),
             applied,
             pending: pending.collect(),
             missing,
@@ -209,12 +209,16 @@ fn open_text(open: &Open) -> String {
         (None, Some(holder)) => format!("running now: {holder}"),
         (None, None) => "interrupted: its runner ended without a word".to_owned(),
     };
+    let mut lines = outcome::next_lines(run);
+    if lines.is_empty() {
+        lines.push(next(open));
+    }
     format!(
         "\nunfinished run {} ({}) stands at {}\n  {why}\n  {}\n  next: {}\n",
         run.run,
         run.started.kind.name(),
         run.state,
         outcome::database_state(run),
-        next(open)
+        lines.join("\n        ")
     )
 }

@@ -62,6 +62,7 @@ pub fn progress(run: &RunSnapshot, record: &Recorded) -> Option<String> {
         Event::StepFailed { step, .. } => format!("  failed    {}", name(*step)),
         Event::UndoFailed { step, .. } => format!("  failed    reversing {}", name(*step)),
         Event::StepInDoubt { step, .. } => format!("  in doubt  {}: the answer was lost", name(*step)),
+        // Of steps behind a failure it is plain that they were not run; what an earlier process left is news.
         Event::StepCleared { step, label } if run.state == RunState::Locked => {
             format!("  checked   {}: without effect (recovery row {label})", name(*step))
         }

@@ -170,7 +170,8 @@ fn tell(context: &Context, checked: &[Checked], mirror: &[String], compared: boo
     let mut text = String::new();
     for journal in checked {
         let verdict = if journal.is_sound() { "sound" } else { "NOT SOUND" };
-        text.push_str(&format!("{}: {verdict}, {} runs\n", journal.path, journal.runs.len()));
+        let count = journal.runs.len();
+        text.push_str(&format!("{}: {verdict}, {count} run{}\n", journal.path, if count == 1 { "" } else { "s" }));
         for problem in &journal.problems {
             text.push_str(&format!("  {problem}\n"));
         }
