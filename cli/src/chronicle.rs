@@ -3,13 +3,13 @@
 
 use std::path::PathBuf;
 
-use migengine_engine::id::RunId;
-use migengine_engine::pg::read::{DatabaseState, Ledger, all_runs};
+use migengine_engine::id::{Digest, RunId};
+use migengine_engine::pg::read::{DatabaseState, Ledger, RunRow, all_runs};
 use migengine_engine::pg::session::Session;
 use migengine_engine::pg::{lock, mirror};
-use migengine_engine::run::event::Recorded;
+use migengine_engine::run::event::{DatabaseIdentity, Recorded, RunStarted};
 use migengine_engine::run::journal::{Journal as _, JournalError};
-use migengine_engine::run::state::RunSnapshot;
+use migengine_engine::run::state::{Direction, RunKind, RunSnapshot, RunState};
 use migengine_engine::run::transition::fold;
 use migengine_journal::SledJournal;
 use migengine_journal::chain::read_chain;
@@ -221,7 +221,8 @@ pub async fn unfinished(context: &Context, session: &Session, ledger: &Ledger) -
     for row in &ledger.unfinished {
         let mirrored = mirrored(session, row.run).await?.map(|told| told.run);
         let known = local.iter().find(|run| run.run == row.run).cloned();
-        open.extend([mirrored, known].into_iter().flatten().max_by_key(|run| run.events));
+        let known = [mirrored, known].into_iter().flatten().max_by_key(|run| run.events);
+        open.push(known.unwrap_or_else(|| begun(row)));
     }
     for run in local.into_iter().filter(|run| run.epoch.is_some() && !run.state.is_final()) {
         let known = open.iter().any(|open| open.run == run.run);
@@ -239,6 +240,31 @@ pub async fn unfinished(context: &Context, session: &Session, ledger: &Ledger) -
     }
     let Some(run) = open.pop() else { return Ok(None) };
     Ok(Some(Open { run, holder: lock::holder(session).await }))
+}
+
+/// A run of which the database has no record yet: another process has just begun it.
+fn begun(row: &RunRow) -> RunSnapshot {
+    let kind = if row.kind == RunKind::Rollback.name() { RunKind::Rollback } else { RunKind::Apply };
+    RunSnapshot {
+        run: row.run,
+        started: RunStarted {
+            kind,
+            steps: Vec::new(),
+            plan_hash: Digest::ZERO,
+            database: DatabaseIdentity::default(),
+            engine: String::new(),
+            actor: String::new(),
+            unwind_on_failure: false,
+        },
+        started_at: row.started_at,
+        state: RunState::from_name(&row.state).unwrap_or(RunState::Locked),
+        direction: if kind == RunKind::Apply { Direction::Forward } else { Direction::Unwinding },
+        rest: None,
+        steps: Vec::new(),
+        epoch: Some(row.epoch),
+        finished_at: None,
+        events: 0,
+    }
 }
 
 async fn over_elsewhere(session: &Session, run: &RunSnapshot) -> Result<bool, CommandError> {

@@ -46,7 +46,10 @@ impl JournalPlace {
             Self::Named(path) => vec![path.clone()],
             Self::PerDatabase(root) => {
                 let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
-                let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+                // What was moved aside is kept for people only.
+                let aside = |path: &PathBuf| path.to_string_lossy().contains(".quarantine-");
+                let mut paths: Vec<PathBuf> =
+                    entries.map(|entry| entry.path()).filter(|path| path.is_dir() && !aside(path)).collect();
                 paths.sort();
                 paths
             }

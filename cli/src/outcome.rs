@@ -202,7 +202,11 @@ pub fn database_state(run: &RunSnapshot) -> String {
     };
     let applied = named(&[StepState::Applied, StepState::UndoFailed]);
     let doubtful = named(&[StepState::Intent, StepState::InDoubt, StepState::UndoIntent]);
+    // How far the step came at which a run is stuck is what nobody knows.
+    let unknown = run.rest.as_ref().filter(|rest| rest.reason == RestReason::Stuck && !of_reverse(run));
+    let unknown = unknown.and_then(|rest| rest.step).map(|step| run.step_name(step));
     let mut sentences = vec![match applied.as_slice() {
+        [] if unknown.is_some() => "Nothing else of this run is in effect.".to_owned(),
         [] => "Nothing of this run is in effect.".to_owned(),
         [one] => format!("Of this run {one} is in effect."),
         [.., last] if applied.len() > 5 => {
@@ -216,6 +220,7 @@ pub fn database_state(run: &RunSnapshot) -> String {
         let first: Vec<&str> = doubtful.into_iter().take(3).collect();
         sentences.push(format!("Whether {}{more} took effect is not known.", first.join(", ")));
     }
+    sentences.extend(unknown.map(|step| format!("How far {step} came is not known.")));
     let partial = run
         .steps
         .iter()

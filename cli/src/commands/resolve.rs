@@ -211,8 +211,8 @@ fn row_words(row: Option<&HistoryRow>) -> String {
         None => "no row: not in effect".to_owned(),
         Some(row) => match row.state {
             HistoryState::Applied => "in effect".to_owned(),
-            HistoryState::Begun => format!("begun, {} parts are done", row.parts_done),
-            HistoryState::Undoing => format!("being reversed, {} parts are done", row.parts_done),
+            HistoryState::Begun => format!("begun, parts done: {}", row.parts_done),
+            HistoryState::Undoing => format!("being reversed, parts done: {}", row.parts_done),
         },
     }
 }

@@ -111,5 +111,5 @@ fn line_of(failure: &Failure, file: &str, line: u32) -> Option<String> {
     let found = text.lines().nth(line.checked_sub(1)? as usize)?.trim_end().to_owned();
     let statement = failure.statement.as_deref()?;
     let holds = |part: &str| !part.is_empty() && (statement.contains(part) || part.contains(statement));
-    holds(found.trim()).then_some(found)
+    holds(found.trim().trim_end_matches(';')).then_some(found)
 }

@@ -128,7 +128,7 @@ fn words(event: &Event) -> String {
         }
         Event::StepFailed { failure, .. } | Event::UndoFailed { failure, .. } => failed(failure),
         Event::StepInDoubt { message, .. } => message.clone(),
-        Event::StepCleared { label, .. } => format!("without effect (recovery row {label})"),
+        Event::StepCleared { label, .. } => super::cleared(*label),
         Event::UnwindStarted { reason } => reason.clone(),
         Event::Rested(rest) => format!("{}: {}", rest.reason.name(), rest.message),
         Event::Resumed { actor } => format!("by {actor}"),

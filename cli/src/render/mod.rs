@@ -64,7 +64,7 @@ pub fn progress(run: &RunSnapshot, record: &Recorded) -> Option<String> {
         Event::StepInDoubt { step, .. } => format!("  in doubt  {}: the answer was lost", name(*step)),
         // Of steps behind a failure it is plain that they were not run; what an earlier process left is news.
         Event::StepCleared { step, label } if run.state == RunState::Locked => {
-            format!("  checked   {}: without effect (recovery row {label})", name(*step))
+            format!("  checked   {}: {}", name(*step), cleared(*label))
         }
         Event::UnwindStarted { reason } => format!("  turning back: {reason}"),
         Event::RunCommitted => format!("  committed ({} steps)", run.steps.len()),
@@ -74,4 +74,14 @@ pub fn progress(run: &RunSnapshot, record: &Recorded) -> Option<String> {
         },
         _ => return None,
     })
+}
+
+/// What a row of the recovery table that lets a step begin says of it.
+fn cleared(label: char) -> String {
+    let what = match label {
+        'F' | 'N' => "the catalogs tell how far it came",
+        'L' => "still in effect",
+        _ => "without effect",
+    };
+    format!("{what} (recovery row {label})")
 }
