@@ -63,7 +63,7 @@ pub async fn open(context: &Context, prefer_database: bool) -> Result<Reader, Co
     let folders = folders(&context.journal, uuid.as_deref());
     let why = match open_all(&folders) {
         Ok(journals) if !journals.is_empty() => return Ok(Reader::Journals(journals)),
-        Ok(_) => CommandError::refused("ME417", format!("there is no journal in {}", shown(context, &folders)))
+        Ok(_) => CommandError::refused("ME419", format!("there is no journal in {}", shown(context, &folders)))
             .next("run something first: migengine apply"),
         Err(error) => error.into(),
     };
@@ -81,7 +81,7 @@ fn from_database(database: Option<Result<(Session, DatabaseState), CommandError>
     match database {
         Some(Ok((session, _))) => Ok(Reader::Database(Box::new(session))),
         Some(Err(error)) => Err(error),
-        None => Err(CommandError::refused("ME417", "there is no journal, and no database was asked")),
+        None => Err(CommandError::refused("ME419", "there is no journal, and no database was asked")),
     }
 }
 
