@@ -1,5 +1,6 @@
 //! From a plan or an unfinished run to its end: journal, engine, report. Shared by `apply` and `rollback`.
 
+use migengine_engine::drive::points::Point;
 use migengine_engine::drive::{DriveError, Job, Observer, Options, StepScripts, World, drive};
 use migengine_engine::id::RunId;
 use migengine_engine::pg::read::DatabaseState;
@@ -161,7 +162,7 @@ impl Observer for Teller<'_> {
         self.context.tell(text);
     }
 
-    fn point(&self, name: &'static str) {
-        crate::crash::point(name);
+    fn point(&self, point: Point) {
+        crate::crash::point(point.name());
     }
 }

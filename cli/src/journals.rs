@@ -74,7 +74,7 @@ impl OpenJournal {
     /// In use, damaged, unwritable, or another database's.
     pub async fn open(place: &JournalPlace, uuid: &str) -> Result<Self, CommandError> {
         let path = place.path(uuid);
-        let opened = SledJournal::open(&path)?;
+        let opened = SledJournal::open_with(&path, crate::crash::journal_hook())?;
         let note = opened.note.as_ref().map(|note| match note {
             Note::IndexRebuilt => "the journal's index was damaged and has been rebuilt; no record was lost".to_owned(),
             Note::Quarantined { moved_to, reason } => format!(

@@ -106,6 +106,11 @@ async fn look(context: &Context, command: &Command) -> Result<Exit, CommandError
         Command::List(args) => commands::list::run(context, args),
         Command::Journal(args) => commands::journal::run(context, args).await,
         Command::New(args) => commands::new::run(context, args),
+        Command::Lint(args) => commands::lint::run(context, args),
+        Command::Explain(args) => commands::explain::run(context, args),
+        Command::Rehearse(args) => commands::rehearse::run(context, args).await,
+        Command::Schema(args) => commands::schema::run(context, args).await,
+        Command::Drift(args) => commands::drift::run(context, args).await,
         Command::Apply(_) | Command::Rollback(_) | Command::Resolve(_) => Ok(Exit::Done),
     }
 }

@@ -35,7 +35,11 @@ pub fn load(dir: &Path) -> Result<Project, CommandError> {
     Ok(Project { migrations, diagnostics })
 }
 
-fn list(dir: &Path) -> Result<Vec<PathBuf>, CommandError> {
+/// The SQL files of a folder, by name.
+///
+/// # Errors
+/// There is no such folder, it is a file, or it cannot be listed.
+pub fn list(dir: &Path) -> Result<Vec<PathBuf>, CommandError> {
     let shown = dir.display();
     let refused = |what: String| {
         CommandError::refused("ME004", what)

@@ -1,5 +1,12 @@
 //! `migengine explain CODE`: the page of a code.
 
+use clap::Args;
+
+use crate::args::Format;
+use crate::context::Context;
+use crate::error::{CommandError, Exit};
+use crate::render;
+
 /// Builds the list of pages from the codes; each is a file of the documentation.
 macro_rules! pages {
     ($($folder:literal: $($code:ident)*;)*) => {
@@ -14,16 +21,16 @@ macro_rules! pages {
 #[rustfmt::skip]
 pub const PAGES: &[(&str, &str)] = pages! {
     "errors":
-        ME001 ME002 ME003 ME004 ME005 ME006 ME007 ME008 ME009 ME010 ME011 ME012 ME013 ME014 ME015 ME100
-        ME101 ME102 ME103 ME104 ME105 ME106 ME107 ME109 ME110 ME111 ME112 ME113 ME114 ME115 ME116 ME117
-        ME118 ME119 ME120 ME121 ME122 ME123 ME124 ME125 ME126 ME127 ME128 ME129 ME130 ME131 ME132 ME133
-        ME134 ME135 ME136 ME137 ME138 ME139 ME140 ME141 ME142 ME143 ME144 ME145 ME146 ME147 ME148 ME149
-        ME150 ME151 ME152 ME153 ME154 ME155 ME156 ME157 ME158 ME159 ME201 ME202 ME203 ME204 ME205 ME206
-        ME207 ME208 ME209 ME301 ME302 ME303 ME304 ME305 ME306 ME307 ME308 ME309 ME310 ME311 ME312 ME313
-        ME314 ME315 ME316 ME317 ME318 ME319 ME320 ME321 ME322 ME323 ME324 ME325 ME330 ME331 ME332 ME333
-        ME334 ME335 ME336 ME337 ME338 ME339 ME340 ME341 ME342 ME343 ME344 ME345 ME346 ME347 ME348 ME349
-        ME350 ME351 ME400 ME401 ME403 ME406 ME407 ME408 ME409 ME410 ME411 ME412 ME413 ME414 ME415 ME416
-        ME417 ME418 ME419 ME420 ME421 ME422 ME423 ME424 ME490
+        ME001 ME002 ME003 ME004 ME005 ME006 ME007 ME008 ME009 ME010 ME011 ME012 ME013 ME014 ME015 ME017 ME100
+        ME101 ME102 ME103 ME104 ME105 ME106 ME107 ME109 ME110 ME111 ME112 ME113 ME114 ME115 ME116 ME117 ME118 ME119
+        ME120 ME121 ME122 ME123 ME124 ME125 ME126 ME127 ME128 ME129 ME130 ME131 ME132 ME133 ME134 ME135 ME136 ME137
+        ME138 ME139 ME140 ME141 ME142 ME143 ME144 ME145 ME146 ME147 ME148 ME149 ME150 ME151 ME152 ME153 ME154 ME155
+        ME156 ME157 ME158 ME159 ME201 ME202 ME203 ME204 ME205 ME206 ME207 ME208 ME209 ME301 ME302 ME303 ME304 ME305
+        ME306 ME307 ME308 ME309 ME310 ME311 ME312 ME313 ME314 ME315 ME316 ME317 ME318 ME319 ME320 ME321 ME322 ME323
+        ME324 ME325 ME330 ME331 ME332 ME333 ME334 ME335 ME336 ME337 ME338 ME339 ME340 ME341 ME342 ME343 ME344 ME345
+        ME346 ME347 ME348 ME349 ME350 ME351 ME400 ME401 ME403 ME406 ME407 ME408 ME409 ME410 ME411 ME412 ME413 ME414
+        ME415 ME416 ME417 ME418 ME419 ME420 ME421 ME422 ME423 ME424 ME490 ME601 ME602 ME603 ME604 ME605 ME606 ME607
+        ME608 ME609 ME610 ME611 ME612 ME613 ME614 ME615 ME616 ME617 ME618 ME619
     ;
     "hazards":
         MH001 MH002 MH003 MH004 MH005 MH006 MH007 MH008 MH009 MH010 MH011 MH012 MH013 MH014 MH015 MH016 MH017 MH018
@@ -31,6 +38,34 @@ pub const PAGES: &[(&str, &str)] = pages! {
         MH038
     ;
 };
+
+/// Options of `explain`.
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArgs {
+    /// A code such as ME401 or MH003.
+    pub code: Option<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// No such code.
+pub fn run(context: &Context, args: &ExplainArgs) -> Result<Exit, CommandError> {
+    let text = match &args.code {
+        None => list(),
+        Some(code) => match page(code) {
+            Some(page) => page.to_owned(),
+            None => {
+                return Err(CommandError::usage("ME016", format!("there is no code {code}")).next("migengine explain"));
+            }
+        },
+    };
+    match context.look.format {
+        Format::Text => render::data(text.trim_end()),
+        Format::Json => render::data(&serde_json::json!({ "code": args.code, "text": text }).to_string()),
+    }
+    Ok(Exit::Done)
+}
 
 /// The page of a code, in Markdown; whatever the case of its letters, with or without brackets.
 #[must_use]

@@ -8,6 +8,10 @@ use migengine_engine::diag::Severity;
 use migengine_engine::hazard::{Context, Report, look};
 use migengine_engine::migration::{FileName, ScriptKind, parse_script};
 
+use crate::args::Format;
+use crate::error::{CommandError, Exit};
+use crate::{project, render};
+
 /// What stdout carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum LintFormat {
@@ -37,6 +41,29 @@ pub struct LintArgs {
     /// Major version of the server; some hazards and safe forms depend on it.
     #[arg(long, value_name = "N")]
     pub server_version: Option<u32>,
+}
+
+/// Runs the command. Findings of warning level and above exit with 3.
+///
+/// # Errors
+/// A file that was named, or the folder, cannot be read.
+pub fn run(context: &crate::context::Context, args: &LintArgs) -> Result<Exit, CommandError> {
+    let paths = if args.files.is_empty() { project::list(&context.dir)? } else { args.files.clone() };
+    let read = |path: PathBuf| {
+        let shown = path.to_string_lossy().into_owned();
+        let bytes = std::fs::read(&path);
+        bytes
+            .map(|bytes| (shown.clone(), bytes))
+            .map_err(|error| CommandError::usage("ME017", format!("the file {shown} cannot be read: {error}")))
+    };
+    let files = paths.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let format = match (args.output, context.look.format) {
+        (LintFormat::Text, Format::Json) => LintFormat::Json,
+        (output, _) => output,
+    };
+    let (text, found) = lint(&files, args, format);
+    render::data(text.trim_end());
+    Ok(if found { Exit::Differs } else { Exit::Done })
 }
 
 /// Looks at files, each a path as shown to people with its content. Forward scripts are looked at in the order of their

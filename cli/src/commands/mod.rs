@@ -1,14 +1,17 @@
 //! One file a command.
 
 pub mod apply;
+pub mod drift;
 pub mod explain;
 pub mod journal;
 pub mod lint;
 pub mod list;
 pub mod new;
 pub mod plan;
+pub mod rehearse;
 pub mod resolve;
 pub mod rollback;
+pub mod schema;
 pub mod status;
 
 use serde_json::{Value, json};
@@ -29,6 +32,9 @@ pub fn empty_json(command: &Command) -> Value {
         }
         Command::List(_) => json!({ "migrations": [] }),
         Command::Journal(args) => args.empty_json(),
+        Command::Rehearse(_) => json!({ "migrations": [], "proven": 0, "broken": 0 }),
+        Command::Lint(_) => json!({ "findings": [] }),
+        Command::Schema(_) | Command::Drift(_) | Command::Explain(_) => json!({}),
         Command::New(_) => json!({ "id": null, "files": [] }),
         Command::Resolve(_) => {
             json!({ "run_id": null, "step": null, "part": null, "took_effect": null, "next": null })

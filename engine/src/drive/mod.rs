@@ -4,6 +4,7 @@ mod acquire;
 mod finish;
 mod parts;
 mod pipeline;
+pub mod points;
 mod reconcile;
 mod record;
 
@@ -63,8 +64,8 @@ pub trait Observer: Sync {
     fn event(&self, run: &RunSnapshot, record: &Recorded);
     /// Something to tell that changes nothing, one sentence.
     fn say(&self, text: &str);
-    /// A named point in the protocol was passed. Tests stop the world here.
-    fn point(&self, _name: &'static str) {}
+    /// A point in the protocol was passed. Tests stop the world here.
+    fn point(&self, _point: points::Point) {}
 }
 
 /// Everything around a run that is not the run.
@@ -207,7 +208,10 @@ impl<J: Journal> Driver<'_, J> {
     pub(crate) async fn drive(&mut self, mut spare: Option<Session>) -> Result<(), DriveError> {
         while !self.run.state.is_final() && self.run.rest.is_none() {
             if self.stopping() {
-                self.rest(RestReason::Interrupted, None, "stopped by a signal").await?;
+                match &self.session {
+                    Some(_) => self.rest(RestReason::Interrupted, None, "stopped by a signal").await?,
+                    None => self.give_up("stopped by a signal before it was reached").await?,
+                }
                 break;
             }
             if self.session.is_none() {

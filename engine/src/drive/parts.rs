@@ -3,6 +3,7 @@
 //! alone, and recorded; after a crash the catalogs tell.
 
 use super::pipeline::Flow;
+use super::points::Point;
 use super::{DriveError, Driver, Live, Progress};
 use crate::id::Digest;
 use crate::migration::{DirectiveKey, Part, PartKind, Script};
@@ -82,7 +83,7 @@ impl<J: Journal> Driver<'_, J> {
     ) -> Result<(), Halt> {
         let mark = self.parts_mark(step, script, index + 1, None);
         let mirror = self.mirror();
-        self.world.observer.point("part.before");
+        self.world.observer.point(Point::PartBefore);
         let after = After::default();
         let settings = settings_before(script, index);
         let cargo = Cargo {
@@ -106,7 +107,7 @@ impl<J: Journal> Driver<'_, J> {
             self.cancelling(live, flight.arrive()).await?;
         }
         self.commit_mirrored(live).await?;
-        self.world.observer.point("part.after");
+        self.world.observer.point(Point::PartAfter);
         Ok(())
     }
 
@@ -185,11 +186,11 @@ impl<J: Journal> Driver<'_, J> {
         else {
             return Ok(());
         };
-        self.world.observer.point("alone.before");
+        self.world.observer.point(Point::AloneBefore);
         let sent = send(&live.session.client, statement.sql(&script.text)).await.map_err(Fault::from)?;
-        self.world.observer.point("alone.sent");
+        self.world.observer.point(Point::AloneSent);
         let answer = self.cancelling(live, sent.answer()).await;
-        self.world.observer.point("alone.after");
+        self.world.observer.point(Point::AloneAfter);
         let Err((_, error)) = answer else { return Ok(()) };
         let fault = fault(&error, Some(Site::of(script, statement)));
         if matches!(fault, Fault::Refused(_)) && !self.stopping() {
@@ -222,10 +223,10 @@ impl<J: Journal> Driver<'_, J> {
         for remedy in remedies {
             let sql = remedy_sql(remedy);
             self.world.observer.say(&format!("sweeping up after an interrupted statement: {sql}"));
-            self.world.observer.point("sweep.before");
+            self.world.observer.point(Point::SweepBefore);
             let sent = send(&live.session.client, &sql).await.map_err(Fault::from)?;
             self.cancelling(live, sent.answer()).await.map_err(|(_, error)| fault(&error, None))?;
-            self.world.observer.point("sweep.after");
+            self.world.observer.point(Point::SweepAfter);
         }
         Ok(())
     }
@@ -269,20 +270,20 @@ impl<J: Journal> Driver<'_, J> {
     /// A mark in a transaction of its own, fenced.
     async fn mark_alone(&mut self, live: &Live, mark: &Mark) -> Result<(), Halt> {
         let mirror = self.mirror();
-        self.world.observer.point("mark.before");
+        self.world.observer.point(Point::MarkBefore);
         let client = &live.session.client;
         let fence = flight::fence(&live.session, live.epoch, &After::default());
         client.batch_execute(&format!("BEGIN; {fence}")).await.map_err(Fault::from)?;
         write_mark(live, mark, &mirror).await?;
         self.commit_mirrored(live).await?;
-        self.world.observer.point("mark.after");
+        self.world.observer.point(Point::MarkAfter);
         Ok(())
     }
 
     async fn commit_mirrored(&mut self, live: &Live) -> Result<(), Halt> {
-        self.world.observer.point("commit.before");
+        self.world.observer.point(Point::CommitBefore);
         flight::commit(&live.session.client).await.map_err(Fault::from)?.verdict().await?;
-        self.world.observer.point("commit.after");
+        self.world.observer.point(Point::CommitAfter);
         let upto = self.mirror_sent;
         self.mirrored(upto);
         Ok(())

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 
+use super::points::Point;
 use super::{DriveError, Driver, Live};
 use crate::id::Digest;
 use crate::migration::Script;
@@ -128,13 +129,13 @@ impl<J: Journal> Driver<'_, J> {
 
     /// Sends the COMMIT that is due and a whole step, then awaits both answers. A signal cancels what runs.
     async fn exchange(&self, live: &Live, cargo: &Cargo<'_>, commit_due: bool) -> Exchange {
-        self.world.observer.point("step.before");
+        self.world.observer.point(Point::StepBefore);
         let sent: Result<(Option<Commit>, Flight<'_>), tokio_postgres::Error> = async {
             let commit = if commit_due { Some(flight::commit(&live.session.client).await?) } else { None };
             Ok((commit, flight::launch(&live.session, &live.scribe, cargo).await?))
         }
         .await;
-        self.world.observer.point("step.sent");
+        self.world.observer.point(Point::StepSent);
         let (commit, flight) = match sent {
             Ok(sent) => sent,
             Err(error) => {
@@ -146,9 +147,9 @@ impl<J: Journal> Driver<'_, J> {
             Some(commit) => Some(commit.verdict().await),
             None => None,
         };
-        self.world.observer.point("step.commit_answered");
+        self.world.observer.point(Point::StepCommitAnswered);
         let body = self.cancelling(live, flight.arrive()).await;
-        self.world.observer.point("step.answered");
+        self.world.observer.point(Point::StepAnswered);
         Exchange { before, body }
     }
 
@@ -172,12 +173,12 @@ impl<J: Journal> Driver<'_, J> {
     async fn finish_open(&mut self, open: Option<Open>) -> Result<Flow, DriveError> {
         let Some(open) = open else { return Ok(Flow::Continue) };
         let Some(live) = &self.session else { return Ok(Flow::Stop) };
-        self.world.observer.point("commit.before");
+        self.world.observer.point(Point::CommitBefore);
         let verdict = match flight::commit(&live.session.client).await {
             Ok(commit) => commit.verdict().await,
             Err(error) => Err(Fault::Lost(error.to_string())),
         };
-        self.world.observer.point("commit.after");
+        self.world.observer.point(Point::CommitAfter);
         let flow = self.committed(open, verdict).await?;
         self.flush().await?;
         Ok(flow)

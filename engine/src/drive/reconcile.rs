@@ -1,5 +1,7 @@
 //! Going through the recovery table, step by step, under the lock.
 
+use super::pipeline::Flow;
+use super::points::Point;
 use super::{DriveError, Driver, LOSSES_MAX, Progress};
 use crate::id::Digest;
 use crate::migration::Script;
@@ -17,7 +19,7 @@ use crate::run::state::{Direction, RestReason, StepIndex, StepState};
 impl<J: Journal> Driver<'_, J> {
     /// Brings the journal up to what the history says. Afterwards the run may go on, or it rests.
     pub(crate) async fn reconcile(&mut self) -> Result<(), DriveError> {
-        self.world.observer.point("reconcile.before");
+        self.world.observer.point(Point::ReconcileBefore);
         for index in 0..u32::try_from(self.run.steps.len()).unwrap_or(u32::MAX) {
             let Some(step) = self.run.steps.get(index as usize) else { break };
             let undoing = matches!(step.state, StepState::UndoIntent | StepState::Undone | StepState::UndoFailed)
@@ -35,7 +37,7 @@ impl<J: Journal> Driver<'_, J> {
             }
         }
         self.record(Event::Reconciled).await?;
-        self.world.observer.point("reconcile.after");
+        self.world.observer.point(Point::ReconcileAfter);
         Ok(())
     }
 
@@ -54,6 +56,11 @@ impl<J: Journal> Driver<'_, J> {
                     Event::UndoFailed { step: index, failure }
                 })
             }
+            // The history must say that the reversal goes on before the journal forgets that it was begun.
+            Decision::UndoAgain if witness == Witness::Begun => match self.turn_around(index).await? {
+                Flow::Continue => self.note(Event::StepCleared { step: index, label }),
+                Flow::Stop => Ok(()),
+            },
             Decision::Run | Decision::UndoAgain => self.note(Event::StepCleared { step: index, label }),
             Decision::Adopt => self.note(Event::StepApplied { step: index, duration_us: 0, adopted: Some(label) }),
             Decision::RecordUndone => {
@@ -118,7 +125,11 @@ impl<J: Journal> Driver<'_, J> {
                 return Ok(());
             }
         }
-        self.progress.insert(index, Progress { done: row.parts_done, before, attested });
+        // What is recorded counts the parts of the script that goes on. A forward script that is about to be reversed
+        // does not: its reverse script begins at its own first part.
+        if undoing || self.run.direction == Direction::Forward {
+            self.progress.insert(index, Progress { done: row.parts_done, before, attested });
+        }
         self.settle(index, label, undoing, verdict).await
     }
 

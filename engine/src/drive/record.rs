@@ -1,5 +1,6 @@
 //! Writing down: fold, journal, mirror.
 
+use super::points::Point;
 use super::{DriveError, Driver};
 use crate::pg::witness::{Mirror, RunLine};
 use crate::run::event::{Event, Recorded};
@@ -27,11 +28,11 @@ impl<J: Journal> Driver<'_, J> {
         if self.queue.is_empty() {
             return Ok(());
         }
-        self.world.observer.point("journal.before");
+        self.world.observer.point(Point::JournalBefore);
         let events = std::mem::take(&mut self.queue);
         let first = self.run.events + 1 - events.len() as u64;
         let sealed = self.world.journal.append(self.run.run, events.clone()).await?;
-        self.world.observer.point("journal.after");
+        self.world.observer.point(Point::JournalAfter);
         for ((seq, (at, event)), sealed) in (first..).zip(events).zip(sealed) {
             self.unmirrored.push((Recorded { run: self.run.run, seq, at, event }, sealed));
         }
@@ -93,8 +94,10 @@ impl<J: Journal> Driver<'_, J> {
             rest_step: self.run.rest.as_ref().and_then(|rest| rest.step).map(|step| self.run.step_name(step)),
             finished_at: self.run.finished_at,
         };
+        self.world.observer.point(Point::PublishBefore);
         match live.scribe.state(&live.session.client, &line, &mirror).await {
             Ok(()) => {
+                self.world.observer.point(Point::PublishAfter);
                 let upto = self.mirror_sent;
                 self.mirrored(upto);
             }

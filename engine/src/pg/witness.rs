@@ -161,13 +161,17 @@ impl Scribe {
             ", taken AS (DELETE FROM {schema}.history WHERE id = $8 RETURNING *) \
              INSERT INTO {schema}.reversed SELECT taken.*, $1, clock_timestamp() FROM taken",
         );
+        let current = schema.fill("EXISTS (SELECT 1 FROM {schema}.lease WHERE epoch = $12)");
         let state = with_mirror(
             " UPDATE {schema}.run SET state = $8, rest = $9, rest_step = $10, rest_message = $11, epoch = $12, \
                records = greatest(records, (SELECT coalesce(max(s), 0) FROM unnest($2::bigint[]) AS s)), \
                head = coalesce($7, head), updated_at = clock_timestamp(), finished_at = to_timestamp($13 / 1000000.0) \
              WHERE run_id = $1",
         )
-        .replace(&schema.fill(RAN_ALONE), "");
+        .replace(&schema.fill(RAN_ALONE), "")
+        // A runner that was superseded leaves the run to its successor.
+        .replace("AS r(seq, kind, step, at, bytes)", &format!("AS r(seq, kind, step, at, bytes) WHERE {current}"))
+            + &format!(" AND {current}");
         let mirror = with_mirror(" SELECT 1");
         let testimony = [
             Type::TEXT,
