@@ -85,7 +85,7 @@ pub fn json(run: &RunSnapshot, error: Option<&CommandError>) -> Value {
         "state": run.state.name(),
         "rest": rest_json(run),
         "steps": steps_json(run),
-        "error": error.map_or_else(|| failure(run).map(|failure| failure_json(failure)), |error| Some(error_json(error))),
+        "error": error.map_or_else(|| failure(run).map(failure_json), |error| Some(error_json(error))),
     })
 }
 

@@ -54,7 +54,7 @@ pub fn run(context: &crate::context::Context, args: &LintArgs) -> Result<Exit, C
         let bytes = std::fs::read(&path);
         bytes
             .map(|bytes| (shown.clone(), bytes))
-            .map_err(|error| CommandError::usage("ME013", format!("the file {shown} cannot be read: {error}")))
+            .map_err(|error| CommandError::usage("ME017", format!("the file {shown} cannot be read: {error}")))
     };
     let files = paths.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let format = match (args.output, context.look.format) {
