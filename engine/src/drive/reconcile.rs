@@ -119,7 +119,10 @@ impl<J: Journal> Driver<'_, J> {
                 return Ok(());
             }
         }
-        self.progress.insert(index, Progress { done: row.parts_done, before, attested });
+        // Parts of the forward script say nothing of where its reverse script has to begin.
+        if undoing == self.unwinding() {
+            self.progress.insert(index, Progress { done: row.parts_done, before, attested });
+        }
         self.settle(index, label, undoing, verdict).await
     }
 
