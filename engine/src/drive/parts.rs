@@ -97,9 +97,7 @@ impl<J: Journal> Driver<'_, J> {
             mark: &mark,
             mirror: &mirror,
         };
-        let copies = |statement: &crate::sql::Statement| statement.copy_data.is_some();
-        let statements = script.statements.get(part.statements.clone()).unwrap_or_default();
-        if statements.iter().any(copies) {
+        if !super::pipeline::pipelines(script) {
             let body = crate::pg::copy::carry(&live.session, &live.scribe, &cargo);
             self.cancelling(live, body).await?;
         } else {

@@ -7,6 +7,7 @@ use super::points::Point;
 use super::{DriveError, Driver, Live};
 use crate::id::Digest;
 use crate::migration::Script;
+use crate::pg::copy::carry;
 use crate::pg::failure::Fault;
 use crate::pg::flight::{self, After, Cargo, Commit, Flight};
 use crate::pg::read::HistoryState;
@@ -55,9 +56,14 @@ impl<J: Journal> Driver<'_, J> {
                     }
                 }
                 let flow = match self.script(step, self.unwinding()) {
-                    Some(script) if pipelines(&script) => self.step(step, &script, &mut open).await?,
+                    Some(script) if script.transactional() && pipelines(&script) => {
+                        self.step(step, &script, &mut open).await?
+                    }
                     other => match (self.finish_open(open.take()).await?, other) {
                         (Flow::Stop, _) => Flow::Stop,
+                        (Flow::Continue, Some(script)) if script.transactional() => {
+                            self.step(step, &script, &mut open).await?
+                        }
                         (Flow::Continue, Some(script)) => self.by_parts(step, &script).await?,
                         (Flow::Continue, None) => self.no_script(step)?,
                     },
@@ -130,6 +136,12 @@ impl<J: Journal> Driver<'_, J> {
     /// Sends the COMMIT that is due and a whole step, then awaits both answers. A signal cancels what runs.
     async fn exchange(&self, live: &Live, cargo: &Cargo<'_>, commit_due: bool) -> Exchange {
         self.world.observer.point(Point::StepBefore);
+        if !pipelines(cargo.script) {
+            // No COMMIT is due: the step before was finished first.
+            let body = self.cancelling(live, carry(&live.session, &live.scribe, cargo)).await;
+            self.world.observer.point(Point::StepAnswered);
+            return Exchange { before: None, body };
+        }
         let sent: Result<(Option<Commit>, Flight<'_>), tokio_postgres::Error> = async {
             let commit = if commit_due { Some(flight::commit(&live.session.client).await?) } else { None };
             Ok((commit, flight::launch(&live.session, &live.scribe, cargo).await?))
@@ -328,7 +340,10 @@ struct Exchange {
     body: Result<(), Fault>,
 }
 
-/// Whether a script can be sent without waiting: one transaction, and no data block, which needs the server's go-ahead.
-fn pipelines(script: &Script) -> bool {
-    script.transactional() && script.statements.iter().all(|statement| statement.copy_data.is_none())
+/// Longest script that is sent without waiting, in bytes: all of it stands in the send queue then.
+const PIPELINED_MAX: usize = 4 << 20;
+
+/// Whether a script can be sent without waiting: no data block, which needs the server's go-ahead, and not too long.
+pub(crate) fn pipelines(script: &Script) -> bool {
+    script.text.len() <= PIPELINED_MAX && script.statements.iter().all(|statement| statement.copy_data.is_none())
 }
