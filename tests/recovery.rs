@@ -133,7 +133,8 @@ fn row_b_adopts_what_another_runner_applied_while_this_one_waited() {
     scene.run(&["apply"]).expect(0);
     scene.project.write("003_m.sql", "SELECT pg_sleep(3); INSERT INTO effects (what) VALUES ('+003');");
     let first = scene.project.spawn(&["apply"]);
-    let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    let sleeping =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
     wait_until("the first runner is at work", PATIENCE, || scene.db.psql(sleeping) == "1");
     let elsewhere = scene.project.path().join("second").display().to_string();
     let second = ["-vv", "--format", "json", "--journal", &elsewhere, "apply", "--lock-wait-runner", "60s"];
@@ -420,7 +421,8 @@ fn several_transactions_and_enum_values_are_finished_once() {
     let value = "INSERT INTO effects (what) VALUES ('+a');\nALTER TYPE mood ADD VALUE 'fine';\n\
                  INSERT INTO effects (what) SELECT '+b' WHERE 'fine'::mood IS NOT NULL;\n";
     for script in [transactions, value] {
-        for at in ["part.before:1", "part.after:1", "part.before:2", "part.after:2", "mark.before:1", "commit.before:2"] {
+        for at in ["part.before:1", "part.after:1", "part.before:2", "part.after:2", "mark.before:1", "commit.before:2"]
+        {
             let scene = Scene::new();
             scene.db.psql("CREATE TYPE mood AS ENUM ('good')");
             scene.project.pair("001_m", script, "-- Transaction: false\nDELETE FROM effects;\nVACUUM effects;\n");
@@ -442,7 +444,8 @@ fn an_index_build_whose_server_process_died_is_swept_up_and_built() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let held = "SELECT count(*) FROM pg_locks WHERE relation = 'big'::regclass AND mode = 'RowExclusiveLock' AND granted";
+    let held =
+        "SELECT count(*) FROM pg_locks WHERE relation = 'big'::regclass AND mode = 'RowExclusiveLock' AND granted";
     wait_until("the table is locked", PATIENCE, || scene.db.psql(held) == "1");
     let runner = scene.project.spawn(&["apply"]);
     let invalid = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
