@@ -29,15 +29,10 @@ DEMO_STATE = $(if $(DEMO_DIR),=$(DEMO_DIR))
 build:
 	$(CARGO) build --release --locked --package migengine
 
-# One process for each test where nextest is at hand; it runs no documentation tests.
+# Plain `cargo test`, on purpose: the tests of a file are one process and share a server, which a process for each test
+# could not.
 test: postgres
-	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		echo '$(CARGO) nextest run --locked'; \
-		$(CARGO) nextest run --locked && $(CARGO) test --locked --doc; \
-	else \
-		echo '$(CARGO) test --locked'; \
-		$(CARGO) test --locked; \
-	fi
+	$(CARGO) test --locked
 
 lint:
 	$(CARGO) fmt --all --check
@@ -45,8 +40,11 @@ lint:
 	$(CARGO) check --locked --package migengine-engine --no-default-features
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
-bench: postgres
-	$(CARGO) bench --locked --package migengine-benches
+# Against psql (and sqlx-cli, where it is installed), interleaved, medians: on the spot, and over a line with a round trip
+# of 20 ms.
+bench: postgres build
+	$(CARGO) run --locked --release --package migengine-benches --bin compare -- 1000 0 3
+	$(CARGO) run --locked --release --package migengine-benches --bin compare -- 200 20 3
 
 ROUNDS ?= 100
 SEED ?=
