@@ -39,7 +39,10 @@ const BAD_FILES: &[BadFiles] = &[
         &[("002_a.sql", b"SELECT 1;"), ("002_b.sql", b"SELECT 1;"), ("003_c.sql", b"-- Requires: 002\nSELECT 1;")],
         &["003_c.sql:1:", "002_a", "002_b"],
     ),
-    (&[("002_a.sql", b"-- Description: x\n-- Tranaction: false\nSELECT 1;")], &["002_a.sql:2:", "Tranaction", "Transaction"]),
+    (
+        &[("002_a.sql", b"-- Description: x\n-- Tranaction: false\nSELECT 1;")],
+        &["002_a.sql:2:", "Tranaction", "Transaction"],
+    ),
     (&[("002_a.sql", b"-- Transaction: perhaps\nSELECT 1;")], &["002_a.sql:1:", "Transaction"]),
     (&[("002_a.sql", b"-- Migration: 007_other\nSELECT 1;")], &["002_a.sql:1:", "007_other"]),
     (&[("002_a.sql", b"SELECT 1;\n  \\i other.sql\n")], &["002_a.sql:2:3", "meta-command", "\\i other.sql"]),
@@ -250,7 +253,10 @@ fn engine_tables_that_are_not_ours() {
     scene.run(&["apply", "001"]).expect(0);
     for (edit, words) in [
         ("UPDATE migengine.identity SET layout = 99, engine = '9.9.9'", &["newer migengine", "99", "ME336"][..]),
-        ("ALTER TABLE migengine.history DROP CONSTRAINT history_state_check; UPDATE migengine.history SET state = 'odd'", &["odd", "ME337"]),
+        (
+            "ALTER TABLE migengine.history DROP CONSTRAINT history_state_check; UPDATE migengine.history SET state = 'odd'",
+            &["odd", "ME337"],
+        ),
         ("UPDATE migengine.history SET tokens = 'x'", &["checksum", "ME337"]),
         ("DELETE FROM migengine.identity", &["ME337"]),
     ] {
@@ -265,7 +271,9 @@ fn engine_tables_that_are_not_ours() {
         }
         assert_eq!(before, scene.everything(), "{edit}");
         scene.db.psql("DELETE FROM migengine.identity; INSERT INTO migengine.identity TABLE kept.identity");
-        scene.db.psql("UPDATE migengine.history h SET state = k.state, tokens = k.tokens FROM kept.history k WHERE k.id = h.id");
+        scene.db.psql(
+            "UPDATE migengine.history h SET state = k.state, tokens = k.tokens FROM kept.history k WHERE k.id = h.id",
+        );
     }
     scene.run(&["apply"]).expect(0);
 }

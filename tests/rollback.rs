@@ -43,10 +43,14 @@ fn targets_of_every_kind_reverse_newest_first() {
             })
             .collect();
         let output = scene.run_logged(&[&["rollback"], &args[..]].concat(), 0);
-        assert_eq!((output.json()["state"].as_str(), output.json()["kind"].as_str()), (Some("RolledBack"), Some("rollback")));
+        assert_eq!(
+            (output.json()["state"].as_str(), output.json()["kind"].as_str()),
+            (Some("RolledBack"), Some("rollback"))
+        );
         assert_eq!(scene.effects(), format!("+001 +002 +003 +004 {effects}"), "{args:?}");
         assert_eq!(scene.history().split(' ').filter(|row| !row.is_empty()).count() + effects.split(' ').count(), 4);
-        let reversed = scene.db.psql("SELECT string_agg('-' || left(id, 3), ' ' ORDER BY id DESC) FROM migengine.reversed");
+        let reversed =
+            scene.db.psql("SELECT string_agg('-' || left(id, 3), ' ' ORDER BY id DESC) FROM migengine.reversed");
         assert_eq!(reversed, effects, "{args:?}: the history keeps what was reversed");
         // What was reversed can be applied again, and the schema is the same as the first time.
         scene.run(&["apply"]).expect(0);
@@ -151,11 +155,17 @@ fn it_works_on_another_machine_without_files_and_journal() {
 #[test]
 fn a_reverse_script_that_fails_leaves_the_run_stuck_until_it_is_mended() {
     let (scene, _, _) = two_runs();
-    scene.project.write("002_m_rollback.sql", "DROP TABLE t002;\nINSERT INTO effects (what) VALUES ('-002');\nSELECT 1/0;\n");
+    scene
+        .project
+        .write("002_m_rollback.sql", "DROP TABLE t002;\nINSERT INTO effects (what) VALUES ('-002');\nSELECT 1/0;\n");
     let output = scene.run_logged(&["rollback", "--last", "4"], 6);
     let json = output.json();
     assert_eq!((json["rest"]["reason"].as_str(), json["rest"]["step"].as_str()), (Some("stuck"), Some("002_m")));
-    assert_eq!((json["error"]["sqlstate"].as_str(), json["error"]["line"].as_i64()), (Some("22012"), Some(3)), "{json}");
+    assert_eq!(
+        (json["error"]["sqlstate"].as_str(), json["error"]["line"].as_i64()),
+        (Some("22012"), Some(3)),
+        "{json}"
+    );
     for (id, state) in [("001_m", "applied"), ("002_m", "failed"), ("003_m", "rolled_back"), ("004_m", "rolled_back")] {
         assert_eq!(step_field(&output, id, "state"), state, "{output}");
     }
@@ -219,7 +229,10 @@ fn apply_of_a_reverse_script_reverses() {
 fn reverse_scripts_of_every_kind_restore_the_schema() {
     for (forward, reverse) in [
         ("CREATE TABLE a (n int);", "BEGIN;\nDROP TABLE a;\nCOMMIT;"),
-        ("CREATE TABLE a (n int);\nCREATE TABLE b (n int);", "BEGIN;\nDROP TABLE b;\nCOMMIT;\nBEGIN;\nDROP TABLE a;\nCOMMIT;"),
+        (
+            "CREATE TABLE a (n int);\nCREATE TABLE b (n int);",
+            "BEGIN;\nDROP TABLE b;\nCOMMIT;\nBEGIN;\nDROP TABLE a;\nCOMMIT;",
+        ),
         ("CREATE TABLE a (n int); CREATE INDEX i ON a (n);", "DROP INDEX CONCURRENTLY i;\nDROP TABLE a;"),
         ("CREATE TABLE a (n int);", "SET search_path = nowhere;\nDROP TABLE public.a;"),
         ("CREATE TABLE a (n int);\r\n", "\u{feff}DROP TABLE a;\r\n"),

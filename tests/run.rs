@@ -21,23 +21,75 @@ const SLEEPING: &str =
 const SCRIPTS: &[(&str, &str, &str)] = &[
     ("CREATE TABLE a (n int);\nINSERT INTO a VALUES (1);", "SELECT n FROM a", "1"),
     ("BEGIN;\nCREATE TABLE a (n int);\nINSERT INTO a VALUES (1);\nCOMMIT;\n", "SELECT n FROM a", "1"),
-    ("BEGIN ISOLATION LEVEL SERIALIZABLE;\nCREATE TABLE a AS SELECT current_setting('transaction_isolation');\nEND", "TABLE a", "serializable"),
+    (
+        "BEGIN ISOLATION LEVEL SERIALIZABLE;\nCREATE TABLE a AS SELECT current_setting('transaction_isolation');\nEND",
+        "TABLE a",
+        "serializable",
+    ),
     ("BEGIN;\nCREATE TABLE a (n int);\nCOMMIT;\nBEGIN;\nINSERT INTO a VALUES (2);\nCOMMIT;\n", "TABLE a", "2"),
-    ("CREATE TABLE a (n int);\nSAVEPOINT s;\nINSERT INTO a VALUES (1);\nROLLBACK TO s;\nINSERT INTO a VALUES (2);\n", "TABLE a", "2"),
-    ("CREATE TABLE a (n int, t text);\nCOPY a FROM stdin;\n1\tone; 'two' $$ -- three\n2\t\\N\n\\.\nINSERT INTO a VALUES (3, 'x');\n", "SELECT n, t FROM a ORDER BY n", "1|one; 'two' $$ -- three\n2|\n3|x"),
-    ("CREATE TABLE a (n int, t text);\nCOPY a (n, t) FROM STDIN WITH (FORMAT csv);\n1,\"a,b\"\n\\.\n", "TABLE a", "1|a,b"),
+    (
+        "CREATE TABLE a (n int);\nSAVEPOINT s;\nINSERT INTO a VALUES (1);\nROLLBACK TO s;\nINSERT INTO a VALUES (2);\n",
+        "TABLE a",
+        "2",
+    ),
+    (
+        "CREATE TABLE a (n int, t text);\nCOPY a FROM stdin;\n1\tone; 'two' $$ -- three\n2\t\\N\n\\.\nINSERT INTO a VALUES (3, 'x');\n",
+        "SELECT n, t FROM a ORDER BY n",
+        "1|one; 'two' $$ -- three\n2|\n3|x",
+    ),
+    (
+        "CREATE TABLE a (n int, t text);\nCOPY a (n, t) FROM STDIN WITH (FORMAT csv);\n1,\"a,b\"\n\\.\n",
+        "TABLE a",
+        "1|a,b",
+    ),
     ("CREATE TABLE a (n int);\nCOPY a FROM stdin;\n\\.\n", "SELECT count(*) FROM a", "0"),
-    ("CREATE TABLE a (n int);\r\nCOPY a FROM stdin;\r\n1\r\n2\r\n\\.\r\nINSERT INTO a VALUES (3);\r\n", "SELECT sum(n) FROM a", "6"),
-    ("CREATE TABLE a (t text);\nSET standard_conforming_strings = off;\nSET escape_string_warning = off;\nINSERT INTO a VALUES ('it\\'s; fine');\nSET standard_conforming_strings = on;\nINSERT INTO a VALUES ('\\');\n", "SELECT t FROM a ORDER BY t DESC", "it's; fine\n\\"),
-    ("SET standard_conforming_strings = off; CREATE TABLE a (t text); INSERT INTO a VALUES (E'\\'x');", "TABLE a", "'x"),
-    ("CREATE SCHEMA deep;\nSET search_path = deep;\nCREATE TABLE a (n int);\nCREATE TABLE history (n int);\n", "SELECT to_regclass('deep.a') IS NULL, to_regclass('deep.history') IS NULL", "f|f"),
+    (
+        "CREATE TABLE a (n int);\r\nCOPY a FROM stdin;\r\n1\r\n2\r\n\\.\r\nINSERT INTO a VALUES (3);\r\n",
+        "SELECT sum(n) FROM a",
+        "6",
+    ),
+    (
+        "CREATE TABLE a (t text);\nSET standard_conforming_strings = off;\nSET escape_string_warning = off;\nINSERT INTO a VALUES ('it\\'s; fine');\nSET standard_conforming_strings = on;\nINSERT INTO a VALUES ('\\');\n",
+        "SELECT t FROM a ORDER BY t DESC",
+        "it's; fine\n\\",
+    ),
+    (
+        "SET standard_conforming_strings = off; CREATE TABLE a (t text); INSERT INTO a VALUES (E'\\'x');",
+        "TABLE a",
+        "'x",
+    ),
+    (
+        "CREATE SCHEMA deep;\nSET search_path = deep;\nCREATE TABLE a (n int);\nCREATE TABLE history (n int);\n",
+        "SELECT to_regclass('deep.a') IS NULL, to_regclass('deep.history') IS NULL",
+        "f|f",
+    ),
     ("SET search_path = '';\nCREATE TABLE public.a (n int);\n", "SELECT count(*) FROM public.a", "0"),
-    ("CREATE ROLE {role};\nGRANT CREATE ON SCHEMA public TO {role};\nSET ROLE {role};\nCREATE TABLE a (n int);\n", "SELECT tableowner = '{role}' FROM pg_tables WHERE tablename = 'a'", "t"),
-    ("CREATE ROLE {role};\nGRANT CREATE ON SCHEMA public TO {role};\nSET SESSION AUTHORIZATION {role};\nCREATE TABLE a (n int);\n", "SELECT tableowner = '{role}' FROM pg_tables WHERE tablename = 'a'", "t"),
-    ("SET lock_timeout = '1ms'; SET statement_timeout = '100s'; SET default_transaction_read_only = off; CREATE TABLE a (n int);", "SELECT count(*) FROM a", "0"),
-    ("SET row_security = off; SET session_replication_role = replica; CREATE TABLE a (n int);", "SELECT count(*) FROM a", "0"),
+    (
+        "CREATE ROLE {role};\nGRANT CREATE ON SCHEMA public TO {role};\nSET ROLE {role};\nCREATE TABLE a (n int);\n",
+        "SELECT tableowner = '{role}' FROM pg_tables WHERE tablename = 'a'",
+        "t",
+    ),
+    (
+        "CREATE ROLE {role};\nGRANT CREATE ON SCHEMA public TO {role};\nSET SESSION AUTHORIZATION {role};\nCREATE TABLE a (n int);\n",
+        "SELECT tableowner = '{role}' FROM pg_tables WHERE tablename = 'a'",
+        "t",
+    ),
+    (
+        "SET lock_timeout = '1ms'; SET statement_timeout = '100s'; SET default_transaction_read_only = off; CREATE TABLE a (n int);",
+        "SELECT count(*) FROM a",
+        "0",
+    ),
+    (
+        "SET row_security = off; SET session_replication_role = replica; CREATE TABLE a (n int);",
+        "SELECT count(*) FROM a",
+        "0",
+    ),
     ("CREATE TEMP TABLE scratch AS SELECT 7 AS n;\nCREATE TABLE a AS SELECT n FROM scratch;\n", "TABLE a", "7"),
-    ("CREATE TEMP TABLE history (id text) ON COMMIT DROP;\nCREATE TEMP TABLE lease (epoch text);\nCREATE TABLE a (n int);", "SELECT count(*) FROM a", "0"),
+    (
+        "CREATE TEMP TABLE history (id text) ON COMMIT DROP;\nCREATE TEMP TABLE lease (epoch text);\nCREATE TABLE a (n int);",
+        "SELECT count(*) FROM a",
+        "0",
+    ),
     ("SELECT pg_advisory_unlock_all();\nCREATE TABLE a (n int);", "SELECT count(*) FROM a", "0"),
     ("PREPARE p AS SELECT 1; EXECUTE p; DEALLOCATE p; CREATE TABLE a (n int);", "SELECT count(*) FROM a", "0"),
     ("LISTEN x; NOTIFY x; UNLISTEN *; DECLARE c CURSOR FOR SELECT 1; FETCH ALL FROM c; CLOSE ALL;", "SELECT 1", "1"),
@@ -45,16 +97,40 @@ const SCRIPTS: &[(&str, &str, &str)] = &[
     ("", "SELECT 1", "1"),
     (";;\n;", "SELECT 1", "1"),
     ("CREATE TABLE a (n int)", "SELECT count(*) FROM a", "0"),
-    ("CREATE TABLE \"größe\" (\"naïve 列\" text);\nINSERT INTO \"größe\" VALUES ('日本; 語 🦀');\n", "TABLE \"größe\"", "日本; 語 🦀"),
+    (
+        "CREATE TABLE \"größe\" (\"naïve 列\" text);\nINSERT INTO \"größe\" VALUES ('日本; 語 🦀');\n",
+        "TABLE \"größe\"",
+        "日本; 語 🦀",
+    ),
     ("\u{feff}CREATE TABLE a (n int);\r\nINSERT INTO a\r\nVALUES (1);\r\n", "TABLE a", "1"),
-    ("CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END;\nCREATE TABLE a AS SELECT f();", "TABLE a", "2"),
+    (
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END;\nCREATE TABLE a AS SELECT f();",
+        "TABLE a",
+        "2",
+    ),
     ("DO $x$ BEGIN EXECUTE $q$CREATE TABLE a (n int); INSERT INTO a VALUES (1)$q$; END $x$;", "TABLE a", "1"),
-    ("CREATE TABLE a (n int); CREATE RULE r AS ON INSERT TO a DO ALSO (SELECT 1; SELECT 2);", "SELECT count(*) FROM pg_rules WHERE rulename = 'r'", "1"),
+    (
+        "CREATE TABLE a (n int); CREATE RULE r AS ON INSERT TO a DO ALSO (SELECT 1; SELECT 2);",
+        "SELECT count(*) FROM pg_rules WHERE rulename = 'r'",
+        "1",
+    ),
     ("CREATE TYPE mood AS ENUM ('good');\nALTER TYPE mood ADD VALUE 'fine';\n", "SELECT 'fine'::mood", "fine"),
     ("CREATE TABLE a (n int);\nVACUUM a;\nINSERT INTO a VALUES (1);", "TABLE a", "1"),
-    ("SELECT set_config('search_path', 'pg_catalog', false);\nCREATE TABLE public.a (n int);\nCREATE INDEX CONCURRENTLY ix ON public.a (n);\nCREATE TABLE public.b (n int);", "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix'::regclass", "t"),
-    ("CREATE TABLE a (n int);\nCREATE INDEX CONCURRENTLY ON a (n);\nREINDEX TABLE CONCURRENTLY a;", "SELECT indisvalid FROM pg_index WHERE indrelid = 'a'::regclass", "t"),
-    ("SET search_path = pg_catalog;\nCREATE TABLE public.a (n int);\nVACUUM public.a;\nSET search_path = public;\nCREATE TABLE b (n int);", "SELECT count(*) FROM public.b", "0"),
+    (
+        "SELECT set_config('search_path', 'pg_catalog', false);\nCREATE TABLE public.a (n int);\nCREATE INDEX CONCURRENTLY ix ON public.a (n);\nCREATE TABLE public.b (n int);",
+        "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix'::regclass",
+        "t",
+    ),
+    (
+        "CREATE TABLE a (n int);\nCREATE INDEX CONCURRENTLY ON a (n);\nREINDEX TABLE CONCURRENTLY a;",
+        "SELECT indisvalid FROM pg_index WHERE indrelid = 'a'::regclass",
+        "t",
+    ),
+    (
+        "SET search_path = pg_catalog;\nCREATE TABLE public.a (n int);\nVACUUM public.a;\nSET search_path = public;\nCREATE TABLE b (n int);",
+        "SELECT count(*) FROM public.b",
+        "0",
+    ),
 ];
 
 #[test]
@@ -79,7 +155,9 @@ fn scripts_of_every_kind_apply_and_the_next_step_finds_a_clean_session() {
 
 #[test]
 fn a_step_and_its_history_row_are_one_transaction() {
-    for script in ["INSERT INTO effects (what) VALUES ('x');", "BEGIN; INSERT INTO effects (what) VALUES ('x'); COMMIT;"] {
+    for script in
+        ["INSERT INTO effects (what) VALUES ('x');", "BEGIN; INSERT INTO effects (what) VALUES ('x'); COMMIT;"]
+    {
         let scene = Scene::new();
         scene.project.write("001_m.sql", script);
         scene.run(&["apply"]).expect(0);
@@ -100,7 +178,9 @@ fn three_hundred_statements_are_one_step() {
     assert_eq!(scene.db.psql("SELECT count(*), sum(length(t)) FROM a"), "300|313950");
 
     // And an error in the last of them is found at its line, with nothing left.
-    scene.project.write("002_m.sql", script.replace("TABLE a ", "TABLE b ").replace("INTO a", "INTO b") + "SELECT 1/0;\n");
+    scene
+        .project
+        .write("002_m.sql", script.replace("TABLE a ", "TABLE b ").replace("INTO a", "INTO b") + "SELECT 1/0;\n");
     let error = scene.run_logged(&["apply"], 7).json()["error"].clone();
     assert_eq!((error["line"].as_i64(), error["sqlstate"].as_str()), (Some(302), Some("22012")), "{error}");
     assert_eq!(scene.db.psql("SELECT to_regclass('b') IS NULL"), "t");
@@ -157,7 +237,9 @@ fn a_check_that_is_false_or_fails_fails_the_step() {
 #[test]
 fn a_failing_step_rests_the_run_which_goes_on_once_the_file_is_mended() {
     let scene = Scene::with_steps(4);
-    scene.project.write("003_m.sql", "CREATE TABLE t003 (n int);\nINSERT INTO effects (what)\n  VALUES ('+003', 1/0);\n");
+    scene
+        .project
+        .write("003_m.sql", "CREATE TABLE t003 (n int);\nINSERT INTO effects (what)\n  VALUES ('+003', 1/0);\n");
     let output = scene.run_logged(&["apply"], 7);
     let json = output.json();
     assert_eq!((json["rest"]["reason"].as_str(), json["rest"]["step"].as_str()), (Some("failed"), Some("003_m")));
@@ -310,7 +392,10 @@ fn a_runner_that_waits_for_the_lock_finds_the_work_done() {
 #[test]
 fn a_statement_that_ends_its_own_session_is_not_run_for_ever() {
     let scene = Scene::with_steps(2);
-    scene.project.write("002_m.sql", "INSERT INTO effects (what) VALUES ('+002'); SELECT pg_terminate_backend(pg_backend_pid());");
+    scene.project.write(
+        "002_m.sql",
+        "INSERT INTO effects (what) VALUES ('+002'); SELECT pg_terminate_backend(pg_backend_pid());",
+    );
     let output = scene.run(&["apply", "--reconnect", "5s"]);
     assert!(matches!(output.code, Some(6 | 7)), "{output}");
     assert_eq!((scene.effects(), scene.history()), ("+001".to_owned(), "001_m:applied".to_owned()), "{output}");
@@ -352,7 +437,11 @@ fn targets_bring_what_they_require_and_nothing_else() {
     assert_eq!(scene.effects(), "+001 +002");
     scene.run(&["apply", "migrations/003_m.sql"]).expect(0);
     assert_eq!(scene.effects(), "+001 +002 +003");
-    scene.project.pair("011_branch", "-- Requires: 010_branch\nINSERT INTO effects (what) VALUES ('+011');", "SELECT 1;");
+    scene.project.pair(
+        "011_branch",
+        "-- Requires: 010_branch\nINSERT INTO effects (what) VALUES ('+011');",
+        "SELECT 1;",
+    );
     scene.run(&["apply", "11"]).expect(0);
     assert_eq!(scene.effects(), "+001 +002 +003 +010 +011", "what is not required stays pending");
     scene.run(&["apply", "4", "--out-of-order"]).expect(0);
@@ -383,7 +472,12 @@ fn out_of_order_is_refused_unless_it_says_what_it_requires_or_is_allowed() {
 #[test]
 fn branches_join_again_and_conflicts_are_refused() {
     let scene = Scene::new();
-    for (id, header) in [("001_root", "-- Requires: none"), ("002_left", "-- Requires: 001"), ("002_right", "-- Requires: 001_root"), ("003_join", "-- Requires: 002_left, 002_right")] {
+    for (id, header) in [
+        ("001_root", "-- Requires: none"),
+        ("002_left", "-- Requires: 001"),
+        ("002_right", "-- Requires: 001_root"),
+        ("003_join", "-- Requires: 002_left, 002_right"),
+    ] {
         let reverse = format!("INSERT INTO effects (what) VALUES ('-{id}');");
         scene.project.pair(id, &format!("{header}\nINSERT INTO effects (what) VALUES ('+{id}');"), &reverse);
     }

@@ -50,7 +50,8 @@ impl Scene {
 
     /// The tables `tNNN` that are there.
     pub fn tables(&self) -> String {
-        self.db.psql("SELECT coalesce(string_agg(relname, ' ' ORDER BY 1), '') FROM pg_class WHERE relname ~ '^t[0-9]+$'")
+        self.db
+            .psql("SELECT coalesce(string_agg(relname, ' ' ORDER BY 1), '') FROM pg_class WHERE relname ~ '^t[0-9]+$'")
     }
 
     /// The history: ids with their states.
