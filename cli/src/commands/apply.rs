@@ -132,7 +132,19 @@ fn rest_code(run: &migengine_engine::run::state::RunSnapshot) -> String {
     code.to_owned()
 }
 
+/// Plans and runs; plans anew where another runner changed the database before this one got the lock.
 async fn apply(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>) -> Result<Ending, CommandError> {
+    loop {
+        let ending = attempt(context, args, stop.clone()).await?;
+        let overtaken = ending.error.as_ref().is_some_and(|error| error.code == "ME336");
+        if !overtaken || *stop.borrow() {
+            return Ok(ending);
+        }
+        context.tell("another runner was faster: planning anew");
+    }
+}
+
+async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>) -> Result<Ending, CommandError> {
     let limits = context.limits(&args.run)?;
     let dir = context.dir.clone();
     let loading = tokio::task::spawn_blocking(move || project::load(&dir));
