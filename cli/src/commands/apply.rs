@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use clap::Args;
-use migengine_engine::drive::open_ledger;
+use migengine_engine::drive::{DriveError, open_ledger};
+use migengine_engine::id::Epoch;
 use migengine_engine::migration::ScriptKind;
 use migengine_engine::plan::{self, ApplyTarget, Graph, Policy, plan_apply};
 use migengine_engine::run::event::Event;
@@ -193,6 +194,10 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
     }
     if state.ledger.is_none() {
         state = open_ledger(&session, limits.lock_wait_runner, ENGINE).await?;
+        if state.ledger.as_ref().is_some_and(|ledger| ledger.epoch != Epoch::default()) {
+            let error = CommandError::from(DriveError::Overtaken);
+            return Ok(Ending { exit: error.exit, run: None, error: Some(error) });
+        }
     }
     let uuid = state.ledger.as_ref().map(|ledger| ledger.uuid.clone()).unwrap_or_default();
     let journal = match kept_open {
