@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use migengine_engine::migration::parse_duration;
 use migengine_engine::pg::rehearse::{Audience, rehearse};
-use migengine_engine::rehearse::{Rehearsal, stale};
+use migengine_engine::rehearse::{Rehearsal, created_roles, stale};
 use migengine_engine::schema::Schema;
 
 use crate::args::Format;
@@ -138,6 +138,7 @@ async fn run_open(
 ) -> Result<Vec<Rehearsal>, CommandError> {
     server::refuse_missing_extensions(stand, chain, last).await?;
     let items = chain.items(last, |at| open.contains(&at));
+    stand.expect_roles(created_roles(items.iter().map(|item| item.up)));
     let mut audience = Progress { context, cache, last: items.last().map(|item| item.id.clone()) };
     Ok(rehearse(stand, &items, &mut audience).await?)
 }
