@@ -32,7 +32,8 @@ fn verdicts(report: &Value) -> Vec<String> {
 
 #[test]
 fn each_kind_of_outcome_is_told_apart() {
-    let ground = Cluster::shared().database();
+    let cluster = Cluster::start();
+    let ground = cluster.database();
     let project = project(&ground);
     project.pair("001_users", "CREATE TABLE users (id int PRIMARY KEY, email text);", "DROP TABLE users;");
     project.pair("002_index", "CREATE INDEX users_email ON users (email);", "-- keeps it\nSELECT 1;");
@@ -70,6 +71,10 @@ fn each_kind_of_outcome_is_told_apart() {
         (Some(5), Some(2), Some(4))
     );
     let of = |id: &str| report["migrations"].as_array().unwrap().iter().find(|one| one["id"] == id).unwrap().clone();
+    assert_eq!(of("001_users")["locks"], serde_json::json!([]), "what it made itself disturbs nobody");
+    assert_eq!(of("002_index")["locks"], serde_json::json!([{"object": "users", "mode": "SHARE"}]));
+    let dropped = serde_json::json!({"object": "users_pkey", "mode": "ACCESS EXCLUSIVE"});
+    assert!(of("003_drop")["locks"].as_array().unwrap().contains(&dropped), "{}", of("003_drop"));
     let diff = &of("002_index")["diff"][0];
     assert_eq!((diff["object"].as_str(), diff["change"].as_str()), (Some("index users_email"), Some("is extra")));
     let error = &of("004_broken")["error"];
@@ -78,8 +83,7 @@ fn each_kind_of_outcome_is_told_apart() {
     assert_eq!(ground.psql("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"), "0");
     assert_eq!(leftovers(&ground), "0", "scratch databases are removed");
     let text = project.run(&["rehearse", "--against", &ground.url()]).expect(3);
-    assert!(text.stdout.contains("002_index_rollback.sql"), "{text}");
-    assert!(text.stdout.contains("index users_email is extra after rollback"), "{text}");
+    assert!(text.stdout.contains("002_index.sql:1: index users_email is extra after rollback"), "{text}");
     assert!(text.stderr.contains("11 known before"), "{text}");
 }
 

@@ -15,7 +15,7 @@ mod tests;
 mod verdict;
 
 pub use blame::{blame, blame_all};
-pub use extensions::{created_extensions, package_of};
+pub use extensions::{created_extensions, created_roles, package_of};
 pub use json::InvalidRehearsal;
 pub use lock::{BadLock, Entry, Link, LockFile, Stale, links, stale};
 pub use portable::portable;

@@ -153,3 +153,11 @@ fn the_name_of_the_owner_is_not_part_of_a_portable_schema() {
     assert_eq!(portable(&here, "postgres").digest(), portable(&there, "app").digest());
     assert_ne!(portable(&here, "app").digest(), portable(&there, "app").digest(), "another owner stays");
 }
+
+#[test]
+fn roles_that_scripts_make_are_found_also_inside_do() {
+    let text = "CREATE ROLE App;\nDO $$ BEGIN CREATE USER \"Odd\" LOGIN; END $$;\nGRANT SELECT ON t TO other;";
+    let script = parse_script("m/001_a.sql", text.as_bytes()).0.unwrap();
+    let found: Vec<String> = created_roles([&script]).into_iter().collect();
+    assert_eq!(found, ["Odd", "app"]);
+}

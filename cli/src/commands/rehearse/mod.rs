@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use migengine_engine::migration::parse_duration;
 use migengine_engine::pg::rehearse::{Audience, rehearse};
-use migengine_engine::rehearse::{Rehearsal, stale};
+use migengine_engine::rehearse::{Rehearsal, created_roles, stale};
 use migengine_engine::schema::Schema;
+use tokio::sync::watch;
 
 use crate::args::Format;
 use crate::context::Context;
@@ -56,7 +57,7 @@ fn limit(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// See the contract's exit codes.
-pub async fn run(context: &Context, args: &RehearseArgs) -> Result<Exit, CommandError> {
+pub async fn run(context: &Context, args: &RehearseArgs, stop: watch::Receiver<bool>) -> Result<Exit, CommandError> {
     let chain = Chain::load(&context.dir)?;
     crate::commands::apply::warn(context, &chain.warnings);
     if args.check {
@@ -65,7 +66,7 @@ pub async fn run(context: &Context, args: &RehearseArgs) -> Result<Exit, Command
     let began = Instant::now();
     let choice = chain.choose(args)?;
     let mut cache = Cache::open();
-    let outcome = rehearsed(context, args, &chain, &choice, &mut cache).await?;
+    let outcome = rehearsed(context, args, (&chain, &choice), &mut cache, stop).await?;
     let lock = chain.updated_lock(&outcome.rehearsals, outcome.major);
     chain.write_lock(&lock)?;
     if let Err(error) = cache.save() {
@@ -89,9 +90,9 @@ pub struct Outcome {
 async fn rehearsed(
     context: &Context,
     args: &RehearseArgs,
-    chain: &Chain,
-    choice: &Choice,
+    (chain, choice): (&Chain, &Choice),
     cache: &mut Cache,
+    mut stop: watch::Receiver<bool>,
 ) -> Result<Outcome, CommandError> {
     let mut ground = Ground::choose(context, args.against.as_deref(), args.statement_limit).await?;
     let major = ground.major();
@@ -105,7 +106,10 @@ async fn rehearsed(
     let mut stubs = Vec::new();
     if let Some(last) = open.iter().max() {
         let mut stand = ground.open(context).await?;
-        let fresh = run_open(context, chain, &open, *last, &mut stand, cache).await;
+        let fresh = tokio::select! {
+            fresh = run_open(context, chain, &open, *last, &mut stand, cache) => fresh,
+            Ok(()) = stop.changed() => Err(stopped()),
+        };
         stubs.clone_from(&stand.stubs);
         stand.close().await;
         for rehearsal in fresh? {
@@ -128,6 +132,14 @@ async fn rehearsed(
     Ok(Outcome { rehearsals, cached, major, stubs })
 }
 
+/// By a signal. The scratch databases are removed all the same.
+fn stopped() -> CommandError {
+    CommandError::refused("ME620", "the rehearsal was stopped by a signal")
+        .exit(Exit::Stopped)
+        .state("Only scratch databases were used; they are gone.")
+        .next("migengine rehearse")
+}
+
 async fn run_open(
     context: &Context,
     chain: &Chain,
@@ -138,6 +150,7 @@ async fn run_open(
 ) -> Result<Vec<Rehearsal>, CommandError> {
     server::refuse_missing_extensions(stand, chain, last).await?;
     let items = chain.items(last, |at| open.contains(&at));
+    stand.expect_roles(created_roles(items.iter().map(|item| item.up)));
     let mut audience = Progress { context, cache, last: items.last().map(|item| item.id.clone()) };
     Ok(rehearse(stand, &items, &mut audience).await?)
 }
