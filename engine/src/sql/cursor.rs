@@ -6,29 +6,29 @@ use super::token::{Token, TokenKind};
 
 /// Reads a statement from left to right.
 #[derive(Debug, Clone)]
-pub(super) struct Cursor<'t> {
+pub(crate) struct Cursor<'t> {
     lexer: Lexer<'t>,
 }
 
 impl<'t> Cursor<'t> {
-    pub(super) fn new(lexer: Lexer<'t>) -> Self {
+    pub(crate) fn new(lexer: Lexer<'t>) -> Self {
         Self { lexer }
     }
 
-    pub(super) fn text(&self) -> &'t str {
+    pub(crate) fn text(&self) -> &'t str {
         self.lexer.text()
     }
 
-    pub(super) fn next(&mut self) -> Option<Token> {
+    pub(crate) fn next(&mut self) -> Option<Token> {
         self.lexer.by_ref().find(|token| !token.kind.is_trivia())
     }
 
-    pub(super) fn peek(&self) -> Option<Token> {
+    pub(crate) fn peek(&self) -> Option<Token> {
         self.clone().next()
     }
 
     /// Takes these words (in upper case) if they all come next, one after the other.
-    pub(super) fn eat(&mut self, words: &[&str]) -> bool {
+    pub(crate) fn eat(&mut self, words: &[&str]) -> bool {
         let mut ahead = self.clone();
         let all = words.iter().all(|word| ahead.next().is_some_and(|token| token.is_word(self.text(), word)));
         if all {
@@ -38,7 +38,7 @@ impl<'t> Cursor<'t> {
     }
 
     /// Takes one of these words, and says which.
-    pub(super) fn eat_any<'w>(&mut self, words: &[&'w str]) -> Option<&'w str> {
+    pub(crate) fn eat_any<'w>(&mut self, words: &[&'w str]) -> Option<&'w str> {
         let token = self.peek()?;
         let found = words.iter().find(|word| token.is_word(self.text(), word))?;
         self.next();
@@ -46,14 +46,14 @@ impl<'t> Cursor<'t> {
     }
 
     /// Takes a token of this kind.
-    pub(super) fn eat_kind(&mut self, kind: TokenKind) -> Option<Token> {
+    pub(crate) fn eat_kind(&mut self, kind: TokenKind) -> Option<Token> {
         let token = self.peek().filter(|token| token.kind == kind)?;
         self.next();
         Some(token)
     }
 
     /// Takes `a`, `a.b` or `a.b.c`, the last two parts of which count.
-    pub(super) fn name(&mut self) -> Option<QualifiedName> {
+    pub(crate) fn name(&mut self) -> Option<QualifiedName> {
         let mut name = QualifiedName { schema: None, name: self.ident()? };
         while self.eat_kind(TokenKind::Dot).is_some() {
             name = QualifiedName { schema: Some(name.name), name: self.ident()? };
@@ -62,7 +62,7 @@ impl<'t> Cursor<'t> {
     }
 
     /// Takes `a, b.c, …`.
-    pub(super) fn names(&mut self) -> Vec<QualifiedName> {
+    pub(crate) fn names(&mut self) -> Vec<QualifiedName> {
         let mut names = Vec::new();
         while let Some(name) = self.name() {
             names.push(name);
@@ -90,7 +90,7 @@ impl<'t> Cursor<'t> {
 
     /// Takes a list in parentheses, nested ones included, and returns its words and values flat, in upper case. The
     /// option lists that this reads are short.
-    pub(super) fn parenthesized(&mut self) -> Option<Vec<String>> {
+    pub(crate) fn parenthesized(&mut self) -> Option<Vec<String>> {
         self.eat_kind(TokenKind::LParen)?;
         let mut depth = 1_usize;
         let mut words = Vec::new();
@@ -106,7 +106,7 @@ impl<'t> Cursor<'t> {
     }
 
     /// The rest of the statement as written.
-    pub(super) fn rest(&self) -> &'t str {
+    pub(crate) fn rest(&self) -> &'t str {
         let Some(token) = self.peek() else { return "" };
         let mut last = token.span;
         let mut ahead = self.clone();

@@ -24,6 +24,7 @@ mod tests;
 
 pub use classify::{Class, TxRule, classify};
 pub use command::Command;
+pub(crate) use cursor::Cursor;
 pub use digest::{content_digest, tokens_digest};
 pub use effect::{Effect, ReindexTarget};
 pub use lexer::Lexer;
