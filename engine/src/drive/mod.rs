@@ -2,6 +2,7 @@
 
 mod acquire;
 mod finish;
+mod guarded;
 mod parts;
 mod pipeline;
 mod reconcile;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::guard::{Case, Limits};
 use crate::id::{Epoch, RunId, Timestamp};
 use crate::migration::Script;
 use crate::pg::connect::ConnectError;
@@ -55,6 +57,8 @@ pub struct Options {
     pub reconnect_patience: Duration,
     /// Settings of every session.
     pub settings: Vec<(String, String)>,
+    /// How long steps and the application may wait for one another, where a script's header does not say.
+    pub limits: Limits,
 }
 
 /// What the engine tells while it runs.
@@ -160,6 +164,9 @@ pub(crate) struct Driver<'w, J> {
     progress: BTreeMap<StepIndex, Progress>,
     ledger: Option<Ledger>,
     flushed_at: Timestamp,
+    /// What the guard knows of the steps about to be sent.
+    cases: BTreeMap<StepIndex, Case>,
+    eye: tokio::sync::Mutex<guarded::Eye>,
     /// How often the session was lost during a step, and how often in a row while taking the lock.
     losses: BTreeMap<StepIndex, u32>,
     lock_losses: u32,
@@ -177,6 +184,8 @@ pub(crate) struct Live {
     session: Session,
     scribe: Scribe,
     epoch: Epoch,
+    /// Its backend.
+    pid: i32,
 }
 
 /// Drives a run until it is over or rests.
@@ -195,6 +204,8 @@ pub async fn drive<J: Journal>(world: &World<'_, J>, job: Job) -> Result<RunSnap
         progress: BTreeMap::new(),
         ledger: None,
         flushed_at: (world.clock)(),
+        cases: BTreeMap::new(),
+        eye: tokio::sync::Mutex::default(),
         losses: BTreeMap::new(),
         lock_losses: 0,
     };

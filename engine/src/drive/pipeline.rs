@@ -3,11 +3,14 @@
 
 use std::future::Future;
 
+use super::guarded::{Refused, Watch};
 use super::{DriveError, Driver, Live};
+use crate::guard::{self, Case};
 use crate::id::Digest;
 use crate::migration::Script;
 use crate::pg::failure::Fault;
-use crate::pg::flight::{self, After, Cargo, Commit, Flight};
+use crate::pg::flight::{self, After, Cargo, Commit, Flight, Patience};
+use crate::pg::guard::Seen;
 use crate::pg::witness::{Mark, Testimony};
 use crate::run::event::Event;
 use crate::run::failure::Failure;
@@ -39,6 +42,7 @@ impl<J: Journal> Driver<'_, J> {
     pub(crate) async fn pipeline(&mut self, steps: &[StepIndex]) -> Result<(), DriveError> {
         let mut open = None;
         for window in steps.chunks(INTENTS) {
+            let busy = self.look_ahead(window).await;
             if !self.write_intents(window).await? {
                 break;
             }
@@ -47,9 +51,15 @@ impl<J: Journal> Driver<'_, J> {
                     return self.finish_open(open).await.map(drop);
                 }
                 let flow = match self.script(step, self.unwinding()) {
-                    Some(script) if pipelines(&script) => self.step(step, &script, &mut open).await?,
+                    Some(script) if pipelines(&script) && !busy.contains(&step) => {
+                        self.step(step, &script, &mut open).await?
+                    }
                     other => match (self.finish_open(open.take()).await?, other) {
                         (Flow::Stop, _) => Flow::Stop,
+                        (Flow::Continue, Some(script)) if pipelines(&script) => {
+                            let case = self.cases.remove(&step);
+                            self.guarded(step, &script, case, None).await?
+                        }
                         (Flow::Continue, Some(script)) => self.by_parts(step, &script).await?,
                         (Flow::Continue, None) => self.no_script(step)?,
                     },
@@ -84,6 +94,7 @@ impl<J: Journal> Driver<'_, J> {
         let after = self.after(open.as_ref());
         let verify = self.scripts.get(step as usize).and_then(|scripts| scripts.verify.clone());
         let verify = verify.filter(|_| !self.unwinding());
+        let case = self.cases.remove(&step).unwrap_or_else(|| guard::case(script, part, self.world.options.limits));
         let mirror = self.mirror();
         let opened = Open { step, mirrored: self.mirror_sent, began_us: (self.world.clock)().0 };
         let Some(live) = self.session.take() else { return Ok(Flow::Stop) };
@@ -92,12 +103,13 @@ impl<J: Journal> Driver<'_, J> {
             part,
             verify: verify.as_deref(),
             settings: String::new(),
+            patience: Patience::of(&case),
             after: &after,
             epoch: live.epoch,
             mark: &mark,
             mirror: &mirror,
         };
-        let exchange = self.exchange(&live, &cargo, open.is_some()).await;
+        let exchange = self.exchange(&live, &cargo, &case, open.is_some()).await;
         self.session = Some(live);
         if let (Some(before), Some(verdict)) = (open.take(), exchange.before) {
             if let Flow::Stop = self.committed(before, verdict).await? {
@@ -110,12 +122,24 @@ impl<J: Journal> Driver<'_, J> {
                 self.flush_sometimes().await?;
                 Ok(Flow::Continue)
             }
-            Err(fault) => self.faulted(step, fault).await,
+            Err(fault) => {
+                let sqlstate = match &fault {
+                    Fault::Refused(failure) => failure.sqlstate.as_deref(),
+                    Fault::Lost(_) => None,
+                };
+                match guard::setback(sqlstate, exchange.seen.cancelled) {
+                    Some(_) => {
+                        let refused = Refused { fault, seen: exchange.seen };
+                        self.guarded(step, script, Some(case), Some(refused)).await
+                    }
+                    None => self.faulted(step, fault).await,
+                }
+            }
         }
     }
 
     /// Sends the COMMIT that is due and a whole step, then awaits both answers. A signal cancels what runs.
-    async fn exchange(&self, live: &Live, cargo: &Cargo<'_>, commit_due: bool) -> Exchange {
+    async fn exchange(&self, live: &Live, cargo: &Cargo<'_>, case: &Case, commit_due: bool) -> Exchange {
         self.world.observer.point("step.before");
         let sent: Result<(Option<Commit>, Flight<'_>), tokio_postgres::Error> = async {
             let commit = if commit_due { Some(flight::commit(&live.session.client).await?) } else { None };
@@ -127,7 +151,8 @@ impl<J: Journal> Driver<'_, J> {
             Ok(sent) => sent,
             Err(error) => {
                 let lost = || Fault::Lost(error.to_string());
-                return Exchange { before: commit_due.then(|| Err(lost())), body: Err(lost()) };
+                let before = commit_due.then(|| Err(lost()));
+                return Exchange { before, body: Err(lost()), seen: Seen::default() };
             }
         };
         let before = match commit {
@@ -135,9 +160,9 @@ impl<J: Journal> Driver<'_, J> {
             None => None,
         };
         self.world.observer.point("step.commit_answered");
-        let body = self.cancelling(live, flight.arrive()).await;
+        let (body, seen) = self.watched(live, Watch::in_passing(case), flight.arrive()).await;
         self.world.observer.point("step.answered");
-        Exchange { before, body }
+        Exchange { before, body: self.settled(live, body, &seen).await, seen }
     }
 
     /// Awaits an answer; when the run is told to stop meanwhile, cancels the statement. A cancel that comes too late
@@ -259,15 +284,15 @@ impl<J: Journal> Driver<'_, J> {
         self.scripts.get(step as usize).map(|scripts| scripts.testimony.clone()).unwrap_or_default()
     }
 
-    pub(crate) fn attempt(&self, step: StepIndex) -> u32 {
+    pub(crate) fn attempt_number(&self, step: StepIndex) -> u32 {
         self.run.steps.get(step as usize).map_or(1, |step| step.attempts)
     }
 
-    fn mark(&self, step: StepIndex) -> Mark {
+    pub(crate) fn mark(&self, step: StepIndex) -> Mark {
         if self.unwinding() {
             Mark::Gone { id: self.run.step_name(step).to_owned() }
         } else {
-            Mark::Applied { testimony: self.testimony(step), attempt: self.attempt(step), duration_us: 0 }
+            Mark::Applied { testimony: self.testimony(step), attempt: self.attempt_number(step), duration_us: 0 }
         }
     }
 
@@ -287,9 +312,11 @@ struct Exchange {
     before: Option<Result<(), Fault>>,
     /// To everything of the step but its COMMIT.
     body: Result<(), Fault>,
+    /// What the guard saw while the step ran.
+    seen: Seen,
 }
 
 /// Whether a script can be sent without waiting: one transaction, and no data block, which needs the server's go-ahead.
-fn pipelines(script: &Script) -> bool {
+pub(crate) fn pipelines(script: &Script) -> bool {
     script.transactional() && script.statements.iter().all(|statement| statement.copy_data.is_none())
 }
