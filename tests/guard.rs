@@ -374,7 +374,7 @@ fn what_the_guard_did_is_in_the_journal_of_the_database() {
     let reader = Holder::new(&database, "BEGIN; SELECT count(*) FROM users;", "users");
     sleep(ms(150));
     let runner = project.spawn(&["apply", "--yes"]);
-    let noted = "SELECT count(*) FROM migengine.event WHERE kind = 'noted'";
+    let noted = "SELECT count(*) FROM migengine.record WHERE kind = 'noted'";
     sleep(ms(1_000));
     drop(reader);
     collect(runner).expect(0);

@@ -92,7 +92,8 @@ impl fmt::Display for Holder {
         });
         write!(f, "{}) holds {}", facts.join(", "), self.relation)?;
         if let Some(query) = self.query.as_deref().filter(|query| !query.is_empty()) {
-            write!(f, ": {}", query.split_whitespace().collect::<Vec<_>>().join(" "))?;
+            let line = query.split_whitespace().collect::<Vec<_>>().join(" ");
+            write!(f, ": {}", line.trim_end_matches(';'))?;
         }
         Ok(())
     }
@@ -150,7 +151,7 @@ mod tests {
             application: Some("web".to_owned()),
             state: Some("idle in transaction".to_owned()),
             age: Some(Duration::from_millis(6_200)),
-            query: Some("SELECT *\n  FROM users".to_owned()),
+            query: Some("SELECT *\n  FROM users;".to_owned()),
             ..Holder::default()
         };
         assert_eq!(holder.kind(), HolderKind::Idle);

@@ -81,8 +81,9 @@ const TARGETS: &str = "WITH RECURSIVE claim AS ( \
       WHERE c.kind = 'referenced' OR c.kind = 'constraint' AND k.conname = c.extra \
   ) ";
 
-/// Who holds a lock on one of the targets. A prepared transaction has no pid; its locks carry its number as their
-/// virtual transaction (PostgreSQL documentation, `pg_locks`).
+/// Who holds a lock on one of the targets. A prepared transaction has no pid; what tells its number is the lock that
+/// every transaction holds on itself. (The join that the documentation of `pg_locks` shows finds it only after a restart
+/// of the server.)
 const HOLDERS: &str = "SELECT t.n::int8, l.relation::regclass::text, l.mode, l.pid, p.gid::text, \
     coalesce(a.usename::text, p.owner::text), a.application_name, a.state, a.backend_type, \
     (extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared)) * 1000)::float8, left(a.query, 200) \
@@ -90,7 +91,9 @@ const HOLDERS: &str = "SELECT t.n::int8, l.relation::regclass::text, l.mode, l.p
   JOIN pg_locks l ON l.locktype = 'relation' AND l.granted AND l.relation = t.oid \
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
   LEFT JOIN pg_stat_activity a ON a.pid = l.pid \
-  LEFT JOIN pg_prepared_xacts p ON l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction::text \
+  LEFT JOIN pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid' \
+    AND x.virtualtransaction = l.virtualtransaction \
+  LEFT JOIN pg_prepared_xacts p ON p.transaction = x.transactionid \
   WHERE l.pid IS DISTINCT FROM $6 AND l.pid IS DISTINCT FROM pg_backend_pid() \
   ORDER BY 1, 10 DESC NULLS LAST, 4";
 
