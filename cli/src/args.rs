@@ -156,4 +156,16 @@ pub enum Command {
     Journal(commands::journal::JournalArgs),
     /// Write a new pair of migration files.
     New(commands::new::NewArgs),
+    /// Say what became of a step where neither the history nor the catalogs can tell.
+    Resolve(commands::resolve::ResolveArgs),
+    /// Look at the files for what would lock, rewrite, scan or lose something. Needs no database.
+    Lint(commands::lint::LintArgs),
+    /// Explain an error code or a hazard; without one, list them all.
+    Explain(commands::explain::ExplainArgs),
+    /// Prove every migration and every rollback on a scratch database.
+    Rehearse(commands::rehearse::RehearseArgs),
+    /// Show a schema, or the difference of two.
+    Schema(commands::schema::SchemaArgs),
+    /// Compare the database with what was rehearsed.
+    Drift(commands::drift::DriftArgs),
 }

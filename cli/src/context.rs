@@ -101,6 +101,12 @@ impl Context {
         Ok(Target::resolve(url.as_deref(), &env, &SystemFiles)?)
     }
 
+    /// The folder given with `--embedded=DIR`.
+    #[must_use]
+    pub fn embedded_dir(&self) -> Option<&std::path::Path> {
+        self.global.embedded.as_ref().and_then(|dir| dir.as_deref())
+    }
+
     /// Connects and reads the state, changing nothing.
     ///
     /// # Errors

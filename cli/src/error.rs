@@ -188,7 +188,7 @@ impl From<DriveError> for CommandError {
                 .next("wait for it (--lock-wait-runner 5m), or watch it: migengine journal show --follow"),
             DriveError::Connect(error) => error.into(),
             DriveError::Standing { .. } => sentence.exit(Exit::Person).next("migengine journal list"),
-            DriveError::Layout(_) => sentence,
+            DriveError::Layout(_) => sentence.next("once that is mended: migengine apply"),
             DriveError::Read(error) => error.into(),
             DriveError::Journal(error) => error.into(),
             DriveError::Illegal(_) => sentence.exit(Exit::Person).next("migengine journal check"),

@@ -1,7 +1,6 @@
 //! From a plan or an unfinished run to its end: journal, engine, report. Shared by `apply` and `rollback`.
 
-use std::sync::Mutex;
-
+use migengine_engine::drive::points::Point;
 use migengine_engine::drive::{DriveError, Job, Observer, Options, StepScripts, World, drive};
 use migengine_engine::id::RunId;
 use migengine_engine::pg::read::DatabaseState;
@@ -14,7 +13,7 @@ use migengine_engine::run::state::RunSnapshot;
 use tokio::sync::watch;
 
 use crate::context::{Context, Limits, actor, now};
-use crate::error::CommandError;
+use crate::error::{CommandError, Exit};
 use crate::journals::OpenJournal;
 use crate::outcome::{self, Asked};
 use crate::render;
@@ -104,7 +103,7 @@ impl Stage<'_> {
     /// # Errors
     /// It could not be driven to an end or a rest.
     pub async fn drive(self, start: Start, scripts: Vec<StepScripts>, asked: Asked) -> Result<Ending, CommandError> {
-        let teller = Teller { context: self.context, last: Mutex::new(None) };
+        let teller = Teller { context: self.context };
         let options = Options {
             lock_patience: self.limits.lock_wait_runner,
             orphan_patience: std::time::Duration::from_secs(20),
@@ -123,31 +122,25 @@ impl Stage<'_> {
             stop: self.stop,
             journal_epoch,
         };
-        let job = Job { run: start.run.clone(), unmirrored: start.unmirrored, scripts, session: Some(self.session) };
-        match drive(&world, job).await {
-            Ok(run) => Ok(Ending { exit: outcome::exit(&run, asked), run: Some(run), error: None }),
-            Err(error) => {
-                let known = teller.last.into_inner().ok().flatten().unwrap_or(start.run);
-                let mut error = CommandError::from(error);
-                if known.may_have_effects() {
-                    error.exit = if error.exit == crate::error::Exit::Refused {
-                        crate::error::Exit::Stopped
-                    } else {
-                        error.exit
-                    };
-                    error.state = outcome::database_state(&known);
-                    error.next.push("migengine apply --resume".to_owned());
-                }
-                Ok(Ending { exit: error.exit, run: Some(known), error: Some(error) })
-            }
+        let job = Job { run: start.run, unmirrored: start.unmirrored, scripts, session: Some(self.session) };
+        let (run, result) = drive(&world, job).await;
+        let Err(error) = result else {
+            return Ok(Ending { exit: outcome::exit(&run, asked), run: Some(run), error: None });
+        };
+        let mut error = CommandError::from(error);
+        if run.may_have_effects() {
+            error.exit = if error.exit == Exit::Refused { Exit::Stopped } else { error.exit };
+            error.state = outcome::database_state(&run);
+            error.next.push("migengine apply --resume".to_owned());
         }
+        Ok(Ending { exit: error.exit, run: Some(run), error: Some(error) })
     }
 }
 
 /// How a command that drives runs ended.
 pub struct Ending {
     /// How the process exits.
-    pub exit: crate::error::Exit,
+    pub exit: Exit,
     /// The run, unless there was nothing to do.
     pub run: Option<RunSnapshot>,
     /// What stood in the way, beside the run's own failures.
@@ -157,14 +150,10 @@ pub struct Ending {
 /// Tells people what happens.
 struct Teller<'a> {
     context: &'a Context,
-    last: Mutex<Option<RunSnapshot>>,
 }
 
 impl Observer for Teller<'_> {
     fn event(&self, run: &RunSnapshot, record: &Recorded) {
-        if let Ok(mut last) = self.last.lock() {
-            *last = Some(run.clone());
-        }
         if let Some(line) = render::progress(run, record) {
             self.context.tell(&line);
         }
@@ -174,7 +163,7 @@ impl Observer for Teller<'_> {
         self.context.tell(text);
     }
 
-    fn point(&self, name: &'static str) {
-        crate::crash::point(name);
+    fn point(&self, point: Point) {
+        crate::crash::point(point.name());
     }
 }

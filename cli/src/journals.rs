@@ -46,7 +46,10 @@ impl JournalPlace {
             Self::Named(path) => vec![path.clone()],
             Self::PerDatabase(root) => {
                 let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
-                let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+                // What was moved aside is kept for people only.
+                let aside = |path: &PathBuf| path.to_string_lossy().contains(".quarantine-");
+                let mut paths: Vec<PathBuf> =
+                    entries.map(|entry| entry.path()).filter(|path| path.is_dir() && !aside(path)).collect();
                 paths.sort();
                 paths
             }
@@ -71,7 +74,7 @@ impl OpenJournal {
     /// In use, damaged, unwritable, or another database's.
     pub async fn open(place: &JournalPlace, uuid: &str) -> Result<Self, CommandError> {
         let path = place.path(uuid);
-        let opened = SledJournal::open(&path)?;
+        let opened = SledJournal::open_with(&path, crate::crash::journal_hook())?;
         let note = opened.note.as_ref().map(|note| match note {
             Note::IndexRebuilt => "the journal's index was damaged and has been rebuilt; no record was lost".to_owned(),
             Note::Quarantined { moved_to, reason } => format!(

@@ -1,6 +1,7 @@
 //! The command line of migengine: options, commands, what people see. Decisions are the engine's.
 
 pub mod args;
+pub mod chronicle;
 pub mod commands;
 pub mod config;
 pub mod context;
@@ -27,23 +28,48 @@ use error::{CommandError, Exit};
 /// Runs the command line.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return unusable(&error),
+    };
     start_tracing(cli.global.verbose);
     let look = Look::of(&cli.global);
+    let empty = commands::empty_json(&cli.command);
     let exit = match run(cli) {
         Ok(exit) => exit,
         Err(error) => {
-            report(&error, look);
+            report(&error, look, empty);
             error.exit
         }
     };
     ExitCode::from(exit as u8)
 }
 
-/// Shows an error on stderr and, in JSON, on stdout.
-fn report(error: &CommandError, look: Look) {
+/// Help and version go to stdout; what cannot be understood to stderr, and in JSON to stdout too.
+fn unusable(error: &clap::Error) -> ExitCode {
+    drop(error.print());
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    let words: Vec<String> = std::env::args().collect();
+    let json = words.iter().any(|word| word == "--format=json")
+        || words.windows(2).any(|pair| matches!(pair, [option, value] if option == "--format" && value == "json"));
+    if json {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let error = CommandError::usage("ME012", message);
+        render::data(&serde_json::json!({ "error": outcome::error_json(&error) }).to_string());
+    }
+    ExitCode::from(Exit::Usage as u8)
+}
+
+/// Shows an error on stderr and, in JSON, on stdout beside the command's own fields.
+fn report(error: &CommandError, look: Look, mut fields: serde_json::Value) {
     if look.format == Format::Json {
-        render::data(&serde_json::json!({ "error": outcome::error_json(error) }).to_string());
+        if let Some(map) = fields.as_object_mut() {
+            map.insert("error".to_owned(), outcome::error_json(error));
+        }
+        render::data(&fields.to_string());
     }
     render::line(render::error_text(error, look.color).trim_end());
 }
@@ -55,15 +81,14 @@ fn run(cli: Cli) -> Result<Exit, CommandError> {
         .map_err(|error| CommandError::refused("ME009", format!("the system gives no event loop: {error}")))?;
     let context = Context::new(cli.global)?;
     let exit = runtime.block_on(async {
-        let stop = watch_signals();
         match &cli.command {
-            Command::Plan(args) => commands::plan::run(&context, args).await,
-            Command::Apply(args) => commands::apply::run(&context, args, stop).await,
-            Command::Rollback(args) => commands::rollback::run(&context, args, stop).await,
-            Command::Status(args) => commands::status::run(&context, args).await,
-            Command::List(args) => commands::list::run(&context, args),
-            Command::Journal(args) => commands::journal::run(&context, args).await,
-            Command::New(args) => commands::new::run(&context, args),
+            Command::Apply(args) => commands::apply::run(&context, args, watch_signals()).await,
+            Command::Rollback(args) => commands::rollback::run(&context, args, watch_signals()).await,
+            Command::Resolve(args) => commands::resolve::run(&context, args, watch_signals()).await,
+            command => tokio::select! {
+                exit = look(&context, command) => exit,
+                () = signalled() => Ok(interrupted(command)),
+            },
         }
     });
     // The server is stopped also after an error; the command's own error matters more than one in stopping.
@@ -71,6 +96,45 @@ fn run(cli: Cli) -> Result<Exit, CommandError> {
     let closed = context.close();
     let exit = exit?;
     closed.map(|()| exit)
+}
+
+/// The commands that change nothing in the database. A signal ends them at once.
+async fn look(context: &Context, command: &Command) -> Result<Exit, CommandError> {
+    match command {
+        Command::Plan(args) => commands::plan::run(context, args).await,
+        Command::Status(args) => commands::status::run(context, args).await,
+        Command::List(args) => commands::list::run(context, args),
+        Command::Journal(args) => commands::journal::run(context, args).await,
+        Command::New(args) => commands::new::run(context, args),
+        Command::Lint(args) => commands::lint::run(context, args),
+        Command::Explain(args) => commands::explain::run(context, args),
+        Command::Rehearse(args) => commands::rehearse::run(context, args).await,
+        Command::Schema(args) => commands::schema::run(context, args).await,
+        Command::Drift(args) => commands::drift::run(context, args).await,
+        Command::Apply(_) | Command::Rollback(_) | Command::Resolve(_) => Ok(Exit::Done),
+    }
+}
+
+/// Watching ends with an interrupt, which is no failure.
+fn interrupted(command: &Command) -> Exit {
+    match command {
+        Command::Journal(args) if args.watches() => Exit::Done,
+        _ => Exit::Stopped,
+    }
+}
+
+/// SIGINT or SIGTERM. Where the system gives no handlers the signal ends the process by itself.
+async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
 }
 
 /// The first SIGINT or SIGTERM asks the run to come to rest; a second one ends the process at once.

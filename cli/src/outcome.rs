@@ -15,24 +15,50 @@ pub enum Asked {
     Rollback,
 }
 
-/// The command that goes on with a run.
+/// The command that takes a run up again in the direction in which it was going.
+#[must_use]
+pub fn resume_command(run: &RunSnapshot) -> &'static str {
+    match (run.started.kind, run.direction) {
+        (RunKind::Apply, migengine_engine::run::state::Direction::Forward) => "migengine apply --resume",
+        _ => "migengine rollback --resume",
+    }
+}
+
+/// The command that goes on with a run, fit to be typed.
 #[must_use]
 pub fn next_command(run: &RunSnapshot) -> Option<String> {
     let rest = run.rest.as_ref()?;
-    let resume = match (run.started.kind, run.direction) {
-        (RunKind::Apply, migengine_engine::run::state::Direction::Forward) => "migengine apply --resume",
-        _ => "migengine rollback --resume",
-    };
     Some(match rest.reason {
-        RestReason::Interrupted | RestReason::InDoubt => resume.to_owned(),
-        RestReason::Failed => {
-            format!("mend the file, then: {resume} (or take the run back: migengine rollback --run {})", run.run)
-        }
-        RestReason::Diverged => "migengine journal show last, then compare with migengine status".to_owned(),
-        RestReason::Stuck => {
-            format!("mend the reverse script, then: migengine rollback --resume (the run is {})", run.run)
-        }
+        RestReason::Interrupted | RestReason::InDoubt | RestReason::Failed => resume_command(run).to_owned(),
+        RestReason::Diverged => format!("migengine journal show {}", run.run),
+        RestReason::Stuck if of_reverse(run) => "migengine rollback --resume".to_owned(),
+        RestReason::Stuck => format!(
+            "migengine resolve {} --as applied|rolled-back --reason \"...\"",
+            rest.step.map_or("STEP", |step| run.step_name(step))
+        ),
     })
+}
+
+/// What people are told to do next, one thing a line.
+#[must_use]
+pub fn next_lines(run: &RunSnapshot) -> Vec<String> {
+    let (Some(rest), Some(command)) = (&run.rest, next_command(run)) else { return Vec::new() };
+    let back = format!("or take the run back: migengine rollback --run {}", run.run);
+    let turned = run.direction == migengine_engine::run::state::Direction::Unwinding;
+    match rest.reason {
+        RestReason::Failed if turned => vec![format!("mend the reverse script, then: {command}")],
+        RestReason::Failed => vec![format!("mend the file, then: {command}"), back],
+        RestReason::Interrupted | RestReason::InDoubt if turned => vec![command],
+        RestReason::Interrupted | RestReason::InDoubt => vec![command, back],
+        RestReason::Diverged => vec![command, "compare that with: migengine status".to_owned()],
+        RestReason::Stuck if of_reverse(run) => vec![format!("mend the reverse script, then: {command}")],
+        RestReason::Stuck => vec![format!("say what happened: {command}"), format!("then: {}", resume_command(run))],
+    }
+}
+
+/// Whether a run is stuck because a reverse script failed, and not because an effect cannot be told.
+fn of_reverse(run: &RunSnapshot) -> bool {
+    run.steps_in(StepState::UndoFailed).next().is_some()
 }
 
 /// The exit code of a run as it stands.
@@ -53,19 +79,33 @@ pub fn exit(run: &RunSnapshot, asked: Asked) -> Exit {
 /// The object of the JSON interface. `error` overrides the run's own failure.
 #[must_use]
 pub fn json(run: &RunSnapshot, error: Option<&CommandError>) -> Value {
-    let rest = run.rest.as_ref().map(|rest| {
-        json!({
-            "reason": rest.reason.name(),
-            "step": rest.step.map(|step| run.step_name(step)),
-            "message": rest.message,
-            "next": next_command(run),
-        })
-    });
-    let steps: Vec<Value> = run
-        .started
-        .steps
-        .iter()
-        .zip(&run.steps)
+    json!({
+        "run_id": run.run.to_string(),
+        "kind": run.started.kind.name(),
+        "state": run.state.name(),
+        "rest": rest_json(run),
+        "steps": steps_json(run),
+        "error": error.map_or_else(|| failure(run).map(failure_json), |error| Some(error_json(error))),
+    })
+}
+
+/// Why a run stands still.
+#[must_use]
+pub fn rest_json(run: &RunSnapshot) -> Option<Value> {
+    let rest = run.rest.as_ref()?;
+    Some(json!({
+        "reason": rest.reason.name(),
+        "step": rest.step.map(|step| run.step_name(step)),
+        "message": rest.message,
+        "next": next_command(run),
+    }))
+}
+
+/// The steps of a run.
+#[must_use]
+pub fn steps_json(run: &RunSnapshot) -> Vec<Value> {
+    let steps = run.started.steps.iter().zip(&run.steps);
+    steps
         .map(|(planned, step)| {
             json!({
                 "id": planned.id.as_str(),
@@ -75,15 +115,7 @@ pub fn json(run: &RunSnapshot, error: Option<&CommandError>) -> Value {
                 "recovered": step.recovered.map(String::from),
             })
         })
-        .collect();
-    json!({
-        "run_id": run.run.to_string(),
-        "kind": run.started.kind.name(),
-        "state": run.state.name(),
-        "rest": rest,
-        "steps": steps,
-        "error": error.map_or_else(|| failure(run).map(|failure| failure_json(failure)), |error| Some(error_json(error))),
-    })
+        .collect()
 }
 
 /// The object for "nothing to do".
@@ -110,7 +142,9 @@ pub fn failure(run: &RunSnapshot) -> Option<&Failure> {
     })
 }
 
-fn failure_json(failure: &Failure) -> Value {
+/// A failure as JSON, with everything the server said.
+#[must_use]
+pub fn failure_json(failure: &Failure) -> Value {
     json!({
         "code": failure.code,
         "sqlstate": failure.sqlstate,
@@ -124,33 +158,33 @@ fn failure_json(failure: &Failure) -> Value {
     })
 }
 
+/// A finding in a file as JSON.
+#[must_use]
+pub fn finding_json(found: &migengine_engine::diag::Diagnostic) -> Value {
+    json!({
+        "code": found.code,
+        "severity": format!("{:?}", found.severity).to_lowercase(),
+        "message": found.message,
+        "file": Some(&found.file).filter(|file| !file.is_empty()),
+        "line": found.position.map(|at| at.line),
+        "column": found.position.map(|at| at.column),
+        "help": found.help,
+    })
+}
+
 /// A refusal as JSON. Several findings in files stand in `findings`; the first error's place at the top.
 #[must_use]
 pub fn error_json(error: &CommandError) -> Value {
     if let Some(failure) = &error.failure {
         return failure_json(failure);
     }
-    let findings: Vec<Value> = error
-        .diagnostics
-        .iter()
-        .map(|found| {
-            json!({
-                "code": found.code,
-                "severity": format!("{:?}", found.severity).to_lowercase(),
-                "message": found.message,
-                "file": found.file,
-                "line": found.position.map(|at| at.line),
-                "column": found.position.map(|at| at.column),
-                "help": found.help,
-            })
-        })
-        .collect();
+    let findings: Vec<Value> = error.diagnostics.iter().map(finding_json).collect();
     let first = error.diagnostics.iter().find(|found| found.severity == migengine_engine::diag::Severity::Error);
     json!({
         "code": error.code,
         "sqlstate": null,
         "message": first.map_or(&error.what, |found| &found.message),
-        "file": first.map(|found| &found.file),
+        "file": first.map(|found| &found.file).filter(|file| !file.is_empty()),
         "line": first.and_then(|found| found.position).map(|at| at.line),
         "column": first.and_then(|found| found.position).map(|at| at.column),
         "state": error.state,
@@ -168,7 +202,11 @@ pub fn database_state(run: &RunSnapshot) -> String {
     };
     let applied = named(&[StepState::Applied, StepState::UndoFailed]);
     let doubtful = named(&[StepState::Intent, StepState::InDoubt, StepState::UndoIntent]);
+    // How far the step came at which a run is stuck is what nobody knows.
+    let unknown = run.rest.as_ref().filter(|rest| rest.reason == RestReason::Stuck && !of_reverse(run));
+    let unknown = unknown.and_then(|rest| rest.step).map(|step| run.step_name(step));
     let mut sentences = vec![match applied.as_slice() {
+        [] if unknown.is_some() => "Nothing else of this run is in effect.".to_owned(),
         [] => "Nothing of this run is in effect.".to_owned(),
         [one] => format!("Of this run {one} is in effect."),
         [.., last] if applied.len() > 5 => {
@@ -182,6 +220,7 @@ pub fn database_state(run: &RunSnapshot) -> String {
         let first: Vec<&str> = doubtful.into_iter().take(3).collect();
         sentences.push(format!("Whether {}{more} took effect is not known.", first.join(", ")));
     }
+    sentences.extend(unknown.map(|step| format!("How far {step} came is not known.")));
     let partial = run
         .steps
         .iter()

@@ -1,5 +1,6 @@
 //! The migrations folder: read, in parallel, and turned into what the planner wants.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ pub struct Project {
 /// There is no such folder, it is a file, or it cannot be listed. What is wrong with single files stands in
 /// [`Project::diagnostics`].
 pub fn load(dir: &Path) -> Result<Project, CommandError> {
-    let names = list(dir)?;
+    let names = entries(dir)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let chunk = names.len().div_ceil(threads).max(1);
     let read: Vec<ReadFile> = std::thread::scope(|scope| {
@@ -35,36 +36,54 @@ pub fn load(dir: &Path) -> Result<Project, CommandError> {
     Ok(Project { migrations, diagnostics })
 }
 
-fn list(dir: &Path) -> Result<Vec<PathBuf>, CommandError> {
+/// The SQL files of a folder, by name.
+///
+/// # Errors
+/// There is no such folder, it is a file, or it cannot be listed.
+pub fn list(dir: &Path) -> Result<Vec<PathBuf>, CommandError> {
+    Ok(entries(dir)?.into_iter().map(|entry| dir.join(entry.name)).collect())
+}
+
+/// A file of the folder. Whether it is a link comes with the listing, without asking for each file.
+struct Entry {
+    name: OsString,
+    is_link: bool,
+}
+
+fn entries(dir: &Path) -> Result<Vec<Entry>, CommandError> {
     let shown = dir.display();
     let refused = |what: String| {
         CommandError::refused("ME004", what)
             .next("name the folder with --dir, or write a first migration: migengine new NAME")
     };
-    let entries = std::fs::read_dir(dir).map_err(|error| match error.kind() {
+    let listing = std::fs::read_dir(dir).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => refused(format!("there is no folder {shown}")),
         std::io::ErrorKind::NotADirectory => refused(format!("{shown} is a file, not a folder of migrations")),
         _ => refused(format!("the folder {shown} cannot be read: {error}")),
     })?;
-    let mut names = Vec::new();
-    for entry in entries {
+    let mut found = Vec::new();
+    for entry in listing {
         let entry = entry.map_err(|error| refused(format!("the folder {shown} cannot be read: {error}")))?;
-        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if !is_folder && Path::new(&entry.file_name()).extension().is_some_and(|end| end.eq_ignore_ascii_case("sql")) {
-            names.push(entry.path());
+        let kind = entry.file_type().ok();
+        let name = entry.file_name();
+        let is_sql = Path::new(&name).extension().is_some_and(|end| end.eq_ignore_ascii_case("sql"));
+        if is_sql && !kind.is_some_and(|kind| kind.is_dir()) {
+            found.push(Entry { name, is_link: kind.is_none_or(|kind| kind.is_symlink()) });
         }
     }
-    names.sort();
-    Ok(names)
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
 }
 
-fn read_all(dir: &Path, names: &[PathBuf]) -> Vec<ReadFile> {
-    let root = dir.canonicalize();
-    names
+fn read_all(dir: &Path, entries: &[Entry]) -> Vec<ReadFile> {
+    entries
         .iter()
-        .map(|path| {
+        .map(|entry| {
+            let path = dir.join(&entry.name);
             let shown = path.to_string_lossy();
-            match root.as_deref().map_err(ToString::to_string).and_then(|root| read_inside(root, path)) {
+            let read =
+                if entry.is_link { read_link(dir, &path) } else { std::fs::read(&path).map_err(|e| e.to_string()) };
+            match read {
                 Ok(bytes) => read_file(&shown, Ok(&bytes)),
                 Err(why) => read_file(&shown, Err(&why)),
             }
@@ -72,14 +91,12 @@ fn read_all(dir: &Path, names: &[PathBuf]) -> Vec<ReadFile> {
         .collect()
 }
 
-/// Reads a file, unless it is a link to somewhere outside the folder: what runs must be what was reviewed.
-fn read_inside(root: &Path, path: &Path) -> Result<Vec<u8>, String> {
-    let is_link = path.symlink_metadata().map_err(|error| error.to_string())?.file_type().is_symlink();
-    if is_link {
-        let target = path.canonicalize().map_err(|error| format!("it is a link that leads nowhere ({error})"))?;
-        if !target.starts_with(root) {
-            return Err(format!("it is a link that leaves the folder, to {}", target.display()));
-        }
+/// Reads a link, unless it leads out of the folder: what runs must be what was reviewed.
+fn read_link(dir: &Path, path: &Path) -> Result<Vec<u8>, String> {
+    let root = dir.canonicalize().map_err(|error| error.to_string())?;
+    let target = path.canonicalize().map_err(|error| format!("it is a link that leads nowhere ({error})"))?;
+    if !target.starts_with(root) {
+        return Err(format!("it is a link that leaves the folder, to {}", target.display()));
     }
     std::fs::read(path).map_err(|error| error.to_string())
 }

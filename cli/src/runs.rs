@@ -3,12 +3,14 @@
 use migengine_engine::id::RunId;
 use migengine_engine::pg::layout::SchemaName;
 use migengine_engine::pg::mirror;
-use migengine_engine::pg::read::Ledger;
+use migengine_engine::pg::read::{HistoryState, Ledger, ReadError};
 use migengine_engine::pg::session::Session;
+use migengine_engine::pg::settle::settle;
+use migengine_engine::pg::witness::{Mirror, RunLine};
 use migengine_engine::run::event::{Event, Recorded};
 use migengine_engine::run::journal::{Journal as _, Sealed};
 use migengine_engine::run::recovery::{Standing, standing};
-use migengine_engine::run::state::{RunKind, RunSnapshot, RunState};
+use migengine_engine::run::state::{RunKind, RunSnapshot, RunState, StepState};
 use migengine_engine::run::transition::fold;
 use migengine_journal::SledJournal;
 use migengine_journal::chain::{Anchor, compare_anchor, read_chain};
@@ -61,7 +63,13 @@ pub async fn unfinished(
         }
     }
     journal.runs = fold_all(&journal.journal).await?;
+    for row in &ledger.unfinished {
+        if let Some(run) = journal.run(row.run).filter(|run| run.state.is_final()) {
+            check_finished(ledger, run)?;
+        }
+    }
     close_unbegun(journal).await?;
+    settle_lines(session, ledger, journal).await?;
     let mut open: Vec<&RunSnapshot> = journal.runs.iter().filter(|run| !run.state.is_final()).collect();
     if open.len() > 1 {
         let names: Vec<String> = open.iter().map(|run| format!("{} ({})", run.run, run.state)).collect();
@@ -75,6 +83,31 @@ pub async fn unfinished(
     let mirrored = ledger.unfinished.iter().find(|row| row.run == run.run).map_or(0, |row| row.records);
     let unmirrored = records.into_iter().filter(|(record, _)| record.seq > mirrored).collect();
     Ok(Some(Unfinished { run, unmirrored }))
+}
+
+/// A run that is over by the journal and not by the database. Either its runner died before it could tell the database,
+/// whose history then agrees with the journal. Or the database lost commits without losing the epoch: then nothing may
+/// be run.
+fn check_finished(ledger: &Ledger, run: &RunSnapshot) -> Result<(), CommandError> {
+    let in_effect = |id| ledger.history.get(id).is_some_and(|row| row.state == HistoryState::Applied);
+    let steps = run.started.steps.iter().zip(&run.steps);
+    let mut contradicted = steps.filter(|(planned, step)| in_effect(&planned.id) != (step.state == StepState::Applied));
+    if let Some((planned, _)) = contradicted.next() {
+        let what = format!(
+            "the database went back in time: by the journal run {} ended as {}, but {} is {} by the history, at the same \
+             epoch {}. A failover lost its last commits, or it was restored from a backup",
+            run.run,
+            run.state,
+            planned.id,
+            if in_effect(&planned.id) { "in effect" } else { "not in effect" },
+            ledger.epoch
+        );
+        return Err(CommandError::refused("ME333", what)
+            .exit(Exit::Person)
+            .next("compare: migengine status and migengine journal show last")
+            .next("if the database is right as it is: migengine journal rebuild --accept-database"));
+    }
+    Ok(())
 }
 
 /// A restored backup, or a failover that lost commits: nothing may be run on the journal's word, nor on the database's.
@@ -132,6 +165,28 @@ async fn close_unbegun(journal: &mut OpenJournal) -> Result<(), CommandError> {
     }
     if !unbegun.is_empty() {
         journal.runs = fold_all(&journal.journal).await?;
+    }
+    Ok(())
+}
+
+/// Tells the database of runs that are over: those whose last word did not arrive, and those of which it has no record
+/// at all. Every effect of a run comes with its records, so a run without any had none.
+async fn settle_lines(session: &Session, ledger: &Ledger, journal: &OpenJournal) -> Result<(), CommandError> {
+    for row in &ledger.unfinished {
+        let mut mirror = Mirror::default();
+        let (state, finished_at) = match journal.run(row.run) {
+            Some(run) if run.state.is_final() => {
+                let records = journal.journal.records(row.run).await?;
+                for (record, sealed) in records.iter().filter(|(record, _)| record.seq > row.records) {
+                    mirror.push(record, record.event.step().map(|step| run.step_name(step)), sealed);
+                }
+                (run.state, run.finished_at)
+            }
+            None if row.records == 0 => (RunState::RolledBack, Some(now())),
+            _ => continue,
+        };
+        let line = RunLine { state, rest: None, rest_step: None, finished_at };
+        settle(session, row.run, row.records, &line, &mirror).await.map_err(ReadError::from)?;
     }
     Ok(())
 }

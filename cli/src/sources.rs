@@ -7,7 +7,7 @@ use migengine_engine::drive::StepScripts;
 use migengine_engine::id::MigrationId;
 use migengine_engine::migration::{Header, Migration, Script, parse_script};
 use migengine_engine::pg::mirror::KeptScripts;
-use migengine_engine::pg::read::Ledger;
+use migengine_engine::pg::read::{HistoryState, Ledger};
 use migengine_engine::pg::witness::{Testimony, texts};
 use migengine_engine::plan;
 use migengine_engine::run::event::PlannedStep;
@@ -51,10 +51,11 @@ impl Kept {
     }
 }
 
-/// The planner's view of the history.
+/// The planner's view of the history: what is in effect. A script by parts that was only begun is not.
 #[must_use]
 pub fn history(ledger: Option<&Ledger>, kept: &Kept) -> plan::History {
     let rows = ledger.into_iter().flat_map(|ledger| ledger.history.values());
+    let rows = rows.filter(|row| row.state != HistoryState::Begun);
     plan::History::new(rows.map(|row| plan::Applied {
         id: row.id.clone(),
         content: row.content,
@@ -85,9 +86,9 @@ fn step_scripts(migration: Option<&Migration>, kept: &Kept, id: &MigrationId, gr
             tokens: up.tokens.as_bytes().to_vec(),
             requires: texts(&graph.requires(id)),
             header: header_json(&up.header),
-            up_sql: up.text.to_string(),
-            down_sql: down.map(|script| script.text.to_string()),
-            verify_sql: verify.map(|script| script.text.to_string()),
+            up_sql: up.text.clone(),
+            down_sql: down.map(|script| script.text.clone()),
+            verify_sql: verify.map(|script| script.text.clone()),
         },
         up: Some(Arc::new(up.clone())),
         down: down.map(|script| Arc::new(script.clone())).or_else(|| kept.down(id)),

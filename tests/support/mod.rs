@@ -12,12 +12,14 @@ pub mod cluster;
 pub mod database;
 pub mod process;
 pub mod project;
+pub mod scene;
 mod template;
 
 pub use cluster::{Cluster, Options};
 pub use database::Database;
 pub use process::{kill_nine, wait_until};
 pub use project::{Output, Project};
+pub use scene::Scene;
 
 use std::path::PathBuf;
 

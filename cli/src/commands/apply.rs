@@ -67,7 +67,12 @@ pub async fn run(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
     if args.rollback || (!args.targets.is_empty() && args.targets.iter().all(reverse)) {
         return rollback::run(context, &RollbackArgs::of_ids(args.targets.clone(), args.run.clone()), stop).await;
     }
-    let ending = apply(context, args, stop).await;
+    let ending = if args.targets.iter().any(reverse) {
+        Err(CommandError::usage("ME418", "forward and reverse scripts are named together; a run goes one way")
+            .next("migengine rollback ID for what is to be reversed, then: migengine apply ID"))
+    } else {
+        apply(context, args, stop).await
+    };
     conclude(context, RunKind::Apply, ending)
 }
 
@@ -116,7 +121,7 @@ fn rest_error(run: &migengine_engine::run::state::RunSnapshot) -> Option<Command
     };
     let mut error = CommandError::refused(&code, what).state(outcome::database_state(run));
     error.failure = failure.cloned().map(Box::new);
-    error.next = outcome::next_command(run).into_iter().collect();
+    error.next = outcome::next_lines(run);
     Some(error)
 }
 

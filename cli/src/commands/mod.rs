@@ -1,9 +1,43 @@
 //! One file a command.
 
 pub mod apply;
+pub mod drift;
+pub mod explain;
 pub mod journal;
+pub mod lint;
 pub mod list;
 pub mod new;
 pub mod plan;
+pub mod rehearse;
+pub mod resolve;
 pub mod rollback;
+pub mod schema;
 pub mod status;
+
+use serde_json::{Value, json};
+
+use crate::args::Command;
+
+/// The fields of a command's JSON interface without anything in them: errors are told beside these, so that whoever
+/// reads the object finds the same fields whatever happened.
+#[must_use]
+pub fn empty_json(command: &Command) -> Value {
+    let ran = |kind: &str| json!({ "run_id": null, "kind": kind, "state": null, "rest": null, "steps": [] });
+    match command {
+        Command::Plan(args) => json!({ "plan_hash": null, "direction": args.direction().name(), "steps": [] }),
+        Command::Apply(_) => ran("apply"),
+        Command::Rollback(_) => ran("rollback"),
+        Command::Status(_) => {
+            json!({ "applied": [], "pending": [], "changed": [], "missing": [], "unfinished_run": null })
+        }
+        Command::List(_) => json!({ "migrations": [] }),
+        Command::Journal(args) => args.empty_json(),
+        Command::Rehearse(_) => json!({ "migrations": [], "proven": 0, "broken": 0 }),
+        Command::Lint(_) => json!({ "findings": [] }),
+        Command::Schema(_) | Command::Drift(_) | Command::Explain(_) => json!({}),
+        Command::New(_) => json!({ "id": null, "files": [] }),
+        Command::Resolve(_) => {
+            json!({ "run_id": null, "step": null, "part": null, "took_effect": null, "next": null })
+        }
+    }
+}

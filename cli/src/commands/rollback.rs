@@ -147,8 +147,9 @@ async fn go_on(
     let mut start = Start::resumed(run, unmirrored);
     stage.note(&mut start, Event::Resumed { actor: actor() }).await?;
     for step in failed {
+        // The part that failed did not take effect; "true" would make a later recovery pass over it.
         let reason = "tried again by rollback".to_owned();
-        stage.note(&mut start, Event::Resolved { step, applied: true, reason, actor: actor() }).await?;
+        stage.note(&mut start, Event::Resolved { step, applied: false, reason, actor: actor() }).await?;
     }
     if !unwinding {
         let reason = format!("rollback --run by {}", actor());

@@ -25,9 +25,11 @@ pub fn error_text(error: &CommandError, color: bool) -> String {
     for found in &error.diagnostics {
         text.push_str(&diagnostic(found, paint));
     }
-    let _ = writeln!(text, "{}: {}", paint.with("1;31", &format!("error[{}]", error.code)), error.what);
+    // The findings above carry their own codes; this line only counts them.
+    let label = if error.diagnostics.is_empty() { format!("error[{}]", error.code) } else { "error".to_owned() };
+    let _ = writeln!(text, "{}: {}", paint.with("1;31", &label), error.what);
     if let Some(failure) = &error.failure {
-        text.push_str(&server_words(failure));
+        text.push_str(&server_words(failure, paint));
     }
     let _ = writeln!(text, "{} {}", paint.with("1", "state:"), error.state);
     for (index, next) in error.next.iter().enumerate() {
@@ -83,20 +85,16 @@ fn excerpt(file: &str, place: Option<(u32, u32)>, line_text: Option<&str>, paint
     text
 }
 
-fn server_words(failure: &Failure) -> String {
+fn server_words(failure: &Failure, paint: Paint) -> String {
     let mut text = String::new();
-    if let (Some(file), place) = (&failure.file, failure.line.zip(failure.column)) {
-        let line_text = failure.statement.as_deref().and_then(|statement| statement.lines().next());
-        match place {
-            Some((line, column)) => {
-                let _ = writeln!(text, "  --> {file}:{line}:{column}");
-            }
-            None => {
-                let _ = writeln!(text, "  --> {file}");
-            }
-        }
-        if let Some(line_text) = line_text {
-            let _ = writeln!(text, "   | {}", line_text.chars().take(160).collect::<String>());
+    if let Some(file) = &failure.file {
+        let place = failure.line.zip(failure.column);
+        let line_text = place.and_then(|(line, _)| line_of(failure, file, line));
+        text.push_str(&excerpt(file, place, line_text.as_deref(), paint));
+        if line_text.is_none()
+            && let Some(first) = failure.statement.as_deref().and_then(|statement| statement.lines().next())
+        {
+            let _ = writeln!(text, "   | {}", first.chars().take(160).collect::<String>());
         }
     }
     for (word, said) in [("detail", &failure.detail), ("hint", &failure.hint), ("where", &failure.context)] {
@@ -105,4 +103,13 @@ fn server_words(failure: &Failure) -> String {
         }
     }
     text
+}
+
+/// The line meant, from the file, if that still holds the statement. The history's scripts have no file.
+fn line_of(failure: &Failure, file: &str, line: u32) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let found = text.lines().nth(line.checked_sub(1)? as usize)?.trim_end().to_owned();
+    let statement = failure.statement.as_deref()?;
+    let holds = |part: &str| !part.is_empty() && (statement.contains(part) || part.contains(statement));
+    holds(found.trim().trim_end_matches(';')).then_some(found)
 }

@@ -1,6 +1,9 @@
 //! What people read. stdout carries data, stderr everything else.
 
 mod error;
+pub mod journal;
+pub mod plan;
+mod table;
 
 use std::io::Write as _;
 
@@ -8,6 +11,7 @@ use migengine_engine::run::event::{Event, Recorded};
 use migengine_engine::run::state::{RunKind, RunSnapshot, RunState};
 
 pub use error::{diagnostics_text, error_text};
+pub use table::table;
 
 /// One line on stderr. A closed pipe is no reason to fail: the journal has it all.
 pub fn line(text: &str) {
@@ -58,10 +62,9 @@ pub fn progress(run: &RunSnapshot, record: &Recorded) -> Option<String> {
         Event::StepFailed { step, .. } => format!("  failed    {}", name(*step)),
         Event::UndoFailed { step, .. } => format!("  failed    reversing {}", name(*step)),
         Event::StepInDoubt { step, .. } => format!("  in doubt  {}: the answer was lost", name(*step)),
-        Event::StepCleared { step, label }
-            if run.state == RunState::Locked =>
-        {
-            format!("  checked   {}: without effect (recovery row {label})", name(*step))
+        // Of steps behind a failure it is plain that they were not run; what an earlier process left is news.
+        Event::StepCleared { step, label } if run.state == RunState::Locked => {
+            format!("  checked   {}: {}", name(*step), cleared(*label))
         }
         Event::UnwindStarted { reason } => format!("  turning back: {reason}"),
         Event::RunCommitted => format!("  committed ({} steps)", run.steps.len()),
@@ -71,4 +74,14 @@ pub fn progress(run: &RunSnapshot, record: &Recorded) -> Option<String> {
         },
         _ => return None,
     })
+}
+
+/// What a row of the recovery table that lets a step begin says of it.
+fn cleared(label: char) -> String {
+    let what = match label {
+        'F' | 'N' => "the catalogs tell how far it came",
+        'L' => "still in effect",
+        _ => "without effect",
+    };
+    format!("{what} (recovery row {label})")
 }

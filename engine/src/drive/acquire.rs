@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::points::Point;
 use super::{DriveError, Driver, LOCK_LOSSES_MAX, Live, World};
 use crate::pg::layout::ensure;
 use crate::pg::lock;
@@ -61,7 +62,7 @@ impl<J: Journal> Driver<'_, J> {
     }
 
     async fn lock_and_check(&mut self, mut session: Session) -> Result<(), DriveError> {
-        self.world.observer.point("lock.before");
+        self.world.observer.point(Point::LockBefore);
         session.rename(&format!("migengine:{}", self.run_id())).await.map_err(ReadError::from)?;
         let patience = self.lock_patience(&session).await;
         if !lock::take(&session, patience).await.map_err(ReadError::from)? {
@@ -75,17 +76,23 @@ impl<J: Journal> Driver<'_, J> {
         let state = lock::read_under_lock(&session).await?;
         let ledger = state.ledger.unwrap_or_default();
         self.check_standing(&ledger)?;
-        self.world.observer.point("lock.held");
-        let epoch = lock::raise_epoch(&session, self.run_id(), &self.run.started, self.run.started_at)
-            .await
-            .map_err(ReadError::from)?;
+        self.world.observer.point(Point::LockHeld);
+        // The history counts as read only from behind the raised epoch: a runner that lost the lock without knowing may
+        // commit until then. The two travel together.
+        let (epoch, state) = tokio::join!(
+            lock::raise_epoch(&session, self.run_id(), &self.run.started, self.run.started_at),
+            lock::read_under_lock(&session)
+        );
+        let (epoch, state) = (epoch.map_err(ReadError::from)?, state?);
+        let ledger = state.ledger.unwrap_or_default();
+        self.world.observer.point(Point::EpochRaised);
         let scribe =
             Scribe::prepare(&session.client, &session.schema, self.run_id(), epoch).await.map_err(ReadError::from)?;
         self.ledger = Some(ledger);
         let (pid, backend_start) = (state.server.pid, state.server.backend_start);
         self.session = Some(Live { session, scribe, epoch, pid });
         self.record(Event::Locked { epoch, pid, backend_start }).await?;
-        self.world.observer.point("lock.after");
+        self.world.observer.point(Point::LockAfter);
         Ok(())
     }
 
@@ -139,7 +146,7 @@ impl<J: Journal> Driver<'_, J> {
     }
 
     /// The database cannot be reached: no verdict on what was in flight.
-    async fn give_up(&mut self, why: &str) -> Result<(), DriveError> {
+    pub(crate) async fn give_up(&mut self, why: &str) -> Result<(), DriveError> {
         let doubtful = [StepState::InDoubt, StepState::Intent, StepState::UndoIntent];
         let step = doubtful.into_iter().find_map(|state| self.run.steps_in(state).next());
         let reason = if step.is_some() { RestReason::InDoubt } else { RestReason::Interrupted };

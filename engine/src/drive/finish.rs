@@ -1,5 +1,6 @@
 //! The end of a run: check what it claims, then say so.
 
+use super::points::Point;
 use super::{DriveError, Driver};
 use crate::pg::read::{HistoryState, read};
 use crate::run::event::Event;
@@ -9,7 +10,7 @@ use crate::run::state::{Direction, RestReason, RunState, StepIndex, StepState};
 impl<J: Journal> Driver<'_, J> {
     /// Reads the history once more and holds it against the run.
     pub(crate) async fn verify(&mut self) -> Result<(), DriveError> {
-        self.world.observer.point("verify.before");
+        self.world.observer.point(Point::VerifyBefore);
         let Some(live) = &self.session else { return Ok(()) };
         let state = match read(&live.session.client, self.world.schema).await {
             Ok(state) => state,
@@ -28,7 +29,7 @@ impl<J: Journal> Driver<'_, J> {
             Direction::Unwinding => Event::RunRolledBack,
         };
         self.record(end).await?;
-        self.world.observer.point("verify.after");
+        self.world.observer.point(Point::VerifyAfter);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::parts::{Halt, settings_before};
 use super::pipeline::{Flow, pipelines};
+use super::points::Point;
 use super::{DriveError, Driver, Live};
 use crate::guard::{self, Case, Holder, HolderKind, Look, OnBlocker, Tally, Verdict, millis};
 use crate::id::Digest;
@@ -147,7 +148,7 @@ impl<J: Journal> Driver<'_, J> {
     pub(crate) async fn look_ahead(&mut self, window: &[StepIndex]) -> BTreeSet<StepIndex> {
         let limits = self.world.options.limits;
         let case = |&step: &StepIndex| {
-            let script = self.script(step, self.unwinding()).filter(|script| pipelines(script))?;
+            let script = self.script(step, self.unwinding()).filter(|script| script.transactional())?;
             Some((step, guard::case(&script, script.parts.first()?, limits)))
         };
         self.cases = window.iter().filter_map(case).collect();
@@ -182,9 +183,11 @@ impl<J: Journal> Driver<'_, J> {
         refused: Option<Refused>,
     ) -> Result<Flow, DriveError> {
         let began_us = (self.world.clock)().0;
-        let (Some(live), Some(part)) = (self.session.take(), script.parts.first()) else { return Ok(Flow::Stop) };
+        let Some(part) = script.parts.first() else { return self.no_script(step) };
+        let Some(mut live) = self.session.take() else { return Ok(Flow::Stop) };
         let case = case.unwrap_or_else(|| guard::case(script, part, self.world.options.limits));
         let result = self.transact(&live, (step, Act::Whole), script, part, case, refused).await;
+        self.tell_notices(&mut live);
         self.session = Some(live);
         self.ended(step, result, began_us).await
     }
@@ -251,6 +254,7 @@ impl<J: Journal> Driver<'_, J> {
             script,
             part,
             verify: verify.as_deref(),
+            name: self.session_name(step),
             settings,
             patience,
             after: &After::default(),
@@ -261,9 +265,8 @@ impl<J: Journal> Driver<'_, J> {
         // Autovacuum that will not be hurried has its price, which was told.
         let budget = guarded.case.limits.budget.max(pushing.map_or(Duration::ZERO, |patience| patience.lock_timeout));
         let watch = Watch { grace: Duration::ZERO, budget: Some(budget) };
-        self.world.observer.point("guard.before");
-        let copies = |statement: &crate::sql::Statement| statement.copy_data.is_some();
-        let result = if script.statements_of(part).iter().any(copies) {
+        self.world.observer.point(Point::StepBefore);
+        let result = if !pipelines(script) {
             self.watched(live, watch, carry(&live.session, &live.scribe, &cargo)).await
         } else {
             match flight::launch(&live.session, &live.scribe, &cargo).await {
@@ -271,7 +274,7 @@ impl<J: Journal> Driver<'_, J> {
                 Err(error) => (Err(Fault::from(error)), Seen::default()),
             }
         };
-        self.world.observer.point("guard.answered");
+        self.world.observer.point(Point::StepAnswered);
         result
     }
 

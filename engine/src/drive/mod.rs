@@ -5,10 +5,11 @@ mod finish;
 mod guarded;
 mod parts;
 mod pipeline;
+pub mod points;
 mod reconcile;
 mod record;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,8 +68,8 @@ pub trait Observer: Sync {
     fn event(&self, run: &RunSnapshot, record: &Recorded);
     /// Something to tell that changes nothing, one sentence.
     fn say(&self, text: &str);
-    /// A named point in the protocol was passed. Tests stop the world here.
-    fn point(&self, _name: &'static str) {}
+    /// A point in the protocol was passed. Tests stop the world here.
+    fn point(&self, _point: points::Point) {}
 }
 
 /// Everything around a run that is not the run.
@@ -162,6 +163,8 @@ pub(crate) struct Driver<'w, J> {
     /// Records up to this sequence number travel in a transaction whose COMMIT was not answered.
     mirror_sent: u64,
     progress: BTreeMap<StepIndex, Progress>,
+    /// Steps that stopped half-way and are about to be reversed.
+    partial: BTreeSet<StepIndex>,
     ledger: Option<Ledger>,
     flushed_at: Timestamp,
     /// What the guard knows of the steps about to be sent.
@@ -188,11 +191,9 @@ pub(crate) struct Live {
     pid: i32,
 }
 
-/// Drives a run until it is over or rests.
-///
-/// # Errors
-/// See [`DriveError`]. The run's journal is true in any case; the snapshot can be folded from it.
-pub async fn drive<J: Journal>(world: &World<'_, J>, job: Job) -> Result<RunSnapshot, DriveError> {
+/// Drives a run until it is over or rests, and returns it as it stands, with what stood in the way, if anything did.
+/// The run's journal is true in any case.
+pub async fn drive<J: Journal>(world: &World<'_, J>, job: Job) -> (RunSnapshot, Result<(), DriveError>) {
     let mut driver = Driver {
         world,
         run: job.run,
@@ -202,6 +203,7 @@ pub async fn drive<J: Journal>(world: &World<'_, J>, job: Job) -> Result<RunSnap
         mirror_sent: 0,
         unmirrored: job.unmirrored,
         progress: BTreeMap::new(),
+        partial: BTreeSet::new(),
         ledger: None,
         flushed_at: (world.clock)(),
         cases: BTreeMap::new(),
@@ -209,15 +211,18 @@ pub async fn drive<J: Journal>(world: &World<'_, J>, job: Job) -> Result<RunSnap
         losses: BTreeMap::new(),
         lock_losses: 0,
     };
-    driver.drive(job.session).await?;
-    Ok(driver.run)
+    let result = driver.drive(job.session).await;
+    (driver.run, result)
 }
 
 impl<J: Journal> Driver<'_, J> {
     pub(crate) async fn drive(&mut self, mut spare: Option<Session>) -> Result<(), DriveError> {
         while !self.run.state.is_final() && self.run.rest.is_none() {
             if self.stopping() {
-                self.rest(RestReason::Interrupted, None, "stopped by a signal").await?;
+                match &self.session {
+                    Some(_) => self.rest(RestReason::Interrupted, None, "stopped by a signal").await?,
+                    None => self.give_up("stopped by a signal before it was reached").await?,
+                }
                 break;
             }
             if self.session.is_none() {

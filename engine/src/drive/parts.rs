@@ -4,6 +4,7 @@
 
 use super::guarded::Act;
 use super::pipeline::Flow;
+use super::points::Point;
 use super::{DriveError, Driver, Live, Progress};
 use crate::guard;
 use crate::id::Digest;
@@ -11,6 +12,7 @@ use crate::migration::{DirectiveKey, Part, PartKind, Script};
 use crate::pg::catalog::{observe, remedy_sql};
 use crate::pg::failure::{Fault, Site, fault};
 use crate::pg::flight::{self, After};
+use crate::pg::layout::quote_literal;
 use crate::pg::lock;
 use crate::pg::send::{ask, send};
 use crate::pg::witness::{Mark, Mirror, columns};
@@ -19,7 +21,7 @@ use crate::run::evidence::{Observed, Remedy, judge};
 use crate::run::failure::Failure;
 use crate::run::journal::Journal;
 use crate::run::recovery::Evidence;
-use crate::run::state::StepIndex;
+use crate::run::state::{RestReason, StepIndex};
 use crate::sql::Effect;
 
 /// A concurrent build waits for older transactions on purpose; a lock timeout would kill its wait and leave an invalid
@@ -31,8 +33,9 @@ impl<J: Journal> Driver<'_, J> {
     pub(crate) async fn by_parts(&mut self, step: StepIndex, script: &Script) -> Result<Flow, DriveError> {
         let mut progress = self.progress.remove(&step).unwrap_or_default();
         let began_us = (self.world.clock)().0;
-        let Some(live) = self.session.take() else { return Ok(Flow::Stop) };
+        let Some(mut live) = self.session.take() else { return Ok(Flow::Stop) };
         let result = self.run_parts(&live, step, script, &mut progress, began_us).await;
+        self.tell_notices(&mut live);
         self.session = Some(live);
         self.ended(step, result, began_us).await
     }
@@ -91,9 +94,9 @@ impl<J: Journal> Driver<'_, J> {
         index: u32,
     ) -> Result<(), Halt> {
         let case = guard::case(script, part, self.world.options.limits);
-        self.world.observer.point("part.before");
+        self.world.observer.point(Point::PartBefore);
         self.transact(live, (step, Act::Part(index)), script, part, case, None).await?;
-        self.world.observer.point("part.after");
+        self.world.observer.point(Point::PartAfter);
         Ok(())
     }
 
@@ -149,7 +152,8 @@ impl<J: Journal> Driver<'_, J> {
         let json = serde_json::to_string(before).unwrap_or_default();
         let mark = self.parts_mark(step, script, index, Some(json));
         self.mark_alone(live, &mark).await?;
-        let settings = format!("{}{UNLIMITED}", settings_before(script, index));
+        let name = quote_literal(&self.session_name(step));
+        let settings = format!("SET application_name = {name}; {}{UNLIMITED}", settings_before(script, index));
         live.session.client.batch_execute(&settings).await.map_err(Fault::from)?;
         Ok(())
     }
@@ -167,11 +171,11 @@ impl<J: Journal> Driver<'_, J> {
         let Some(statement) = script.statements_of(part).first() else { return Ok(()) };
         let case = guard::case(script, part, self.world.options.limits);
         self.admit_alone(live, step, script, part, &case).await?;
-        self.world.observer.point("alone.before");
+        self.world.observer.point(Point::AloneBefore);
         let sent = send(&live.session.client, statement.sql(&script.text)).await.map_err(Fault::from)?;
-        self.world.observer.point("alone.sent");
+        self.world.observer.point(Point::AloneSent);
         let (answer, seen) = self.watched_alone(live, step, &case, guard::is_gentle(effect), sent.answer()).await;
-        self.world.observer.point("alone.after");
+        self.world.observer.point(Point::AloneAfter);
         let Err((_, error)) = answer else { return Ok(()) };
         let mut fault = fault(&error, Some(Site::of(script, statement)));
         if let (Fault::Refused(failure), Some(_)) = (&mut fault, seen.cancelled) {
@@ -207,10 +211,10 @@ impl<J: Journal> Driver<'_, J> {
         for remedy in remedies {
             let sql = remedy_sql(remedy);
             self.world.observer.say(&format!("sweeping up after an interrupted statement: {sql}"));
-            self.world.observer.point("sweep.before");
+            self.world.observer.point(Point::SweepBefore);
             let sent = send(&live.session.client, &sql).await.map_err(Fault::from)?;
             self.cancelling(live, sent.answer()).await.map_err(|(_, error)| fault(&error, None))?;
-            self.world.observer.point("sweep.after");
+            self.world.observer.point(Point::SweepAfter);
         }
         Ok(())
     }
@@ -254,23 +258,79 @@ impl<J: Journal> Driver<'_, J> {
     /// A mark in a transaction of its own, fenced.
     async fn mark_alone(&mut self, live: &Live, mark: &Mark) -> Result<(), Halt> {
         let mirror = self.mirror();
-        self.world.observer.point("mark.before");
+        self.world.observer.point(Point::MarkBefore);
         let client = &live.session.client;
         let fence = flight::fence(&live.session, live.epoch, &After::default());
         client.batch_execute(&format!("BEGIN; {fence}")).await.map_err(Fault::from)?;
         write_mark(live, mark, &mirror).await?;
         self.commit_mirrored(live).await?;
-        self.world.observer.point("mark.after");
+        self.world.observer.point(Point::MarkAfter);
         Ok(())
     }
 
     pub(crate) async fn commit_mirrored(&mut self, live: &Live) -> Result<(), Halt> {
-        self.world.observer.point("commit.before");
+        self.world.observer.point(Point::CommitBefore);
         flight::commit(&live.session.client).await.map_err(Fault::from)?.verdict().await?;
-        self.world.observer.point("commit.after");
+        self.world.observer.point(Point::CommitAfter);
         let upto = self.mirror_sent;
         self.mirrored(upto);
         Ok(())
+    }
+
+    /// A script by parts that stopped half-way is about to be taken back. From here on the history says so, and counts
+    /// the parts of the reverse script.
+    pub(crate) async fn turn_around(&mut self, step: StepIndex) -> Result<Flow, DriveError> {
+        let mark = Mark::Parts {
+            testimony: self.testimony(step),
+            undoing: true,
+            attempt: self.attempt_number(step),
+            done: 0,
+            tokens: Vec::new(),
+            before: None,
+        };
+        let Some(live) = self.session.take() else { return Ok(Flow::Stop) };
+        let marked = self.mark_alone(&live, &mark).await;
+        self.session = Some(live);
+        match marked {
+            Ok(()) => Ok(Flow::Continue),
+            Err(Halt::Fault(fault)) => self.faulted(step, fault).await,
+            Err(Halt::Drive(error)) => Err(error),
+            Err(Halt::Stop) => Ok(Flow::Stop),
+        }
+    }
+
+    /// A step that was begun and is not to be gone on with: what its last part left is swept up, and where nothing is
+    /// left of it, its history row goes too. Returns whether sweeping finished what the part was to do.
+    pub(crate) async fn abandon(
+        &mut self,
+        step: StepIndex,
+        remedies: &[Remedy],
+        untouched: bool,
+    ) -> Result<bool, DriveError> {
+        let finalized = remedies.iter().any(|remedy| matches!(remedy, Remedy::FinalizeDetach { .. }));
+        let Some(live) = self.session.take() else { return Ok(false) };
+        let swept = async {
+            self.sweep(&live, remedies).await?;
+            if untouched && !finalized {
+                let gone = Mark::Gone { id: self.run.step_name(step).to_owned() };
+                self.mark_alone(&live, &gone).await?;
+            }
+            Ok::<(), Halt>(())
+        }
+        .await;
+        match swept {
+            Ok(()) => self.session = Some(live),
+            Err(Halt::Drive(error)) => return Err(error),
+            // Without a session the lock is taken again and the table asked again.
+            Err(Halt::Fault(Fault::Lost(why))) => self.world.observer.say(&format!("the connection was lost: {why}")),
+            Err(Halt::Fault(Fault::Refused(failure))) => {
+                self.session = Some(live);
+                let message = format!("what an interrupted statement left could not be swept up: {}", failure.message);
+                self.rest(RestReason::Stuck, Some(step), &message).await?;
+            }
+            Err(Halt::Stop) => self.session = Some(live),
+        }
+        Ok(finalized)
     }
 
     pub(crate) fn parts_mark(&self, step: StepIndex, script: &Script, done: u32, before: Option<String>) -> Mark {
@@ -287,8 +347,10 @@ impl<J: Journal> Driver<'_, J> {
 }
 
 async fn write_mark(live: &Live, mark: &Mark, mirror: &Mirror) -> Result<(), Halt> {
-    live.scribe.mark(&live.session.client, mark, mirror).await.map_err(Fault::from)?;
-    Ok(())
+    match live.scribe.mark(&live.session.client, mark, mirror).await.map_err(Fault::from)? {
+        1 => Ok(()),
+        _ => Err(Fault::Refused(Box::new(flight::unwitnessed())).into()),
+    }
 }
 
 /// Why the parts did not go on.

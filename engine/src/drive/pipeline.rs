@@ -4,13 +4,16 @@
 use std::future::Future;
 
 use super::guarded::{Refused, Watch};
+use super::points::Point;
 use super::{DriveError, Driver, Live};
 use crate::guard::{self, Case};
 use crate::id::Digest;
 use crate::migration::Script;
+use crate::pg::copy::carry;
 use crate::pg::failure::Fault;
 use crate::pg::flight::{self, After, Cargo, Commit, Flight, Patience};
 use crate::pg::guard::Seen;
+use crate::pg::read::HistoryState;
 use crate::pg::witness::{Mark, Testimony};
 use crate::run::event::Event;
 use crate::run::failure::Failure;
@@ -50,15 +53,24 @@ impl<J: Journal> Driver<'_, J> {
                 if self.stopping() {
                     return self.finish_open(open).await.map(drop);
                 }
+                if self.partial.remove(&step) {
+                    let before = self.finish_open(open.take()).await?;
+                    if matches!(before, Flow::Stop) || matches!(self.turn_around(step).await?, Flow::Stop) {
+                        return self.flush().await;
+                    }
+                }
                 let flow = match self.script(step, self.unwinding()) {
-                    Some(script) if pipelines(&script) && !busy.contains(&step) => {
+                    Some(script) if script.transactional() && pipelines(&script) && !busy.contains(&step) => {
                         self.step(step, &script, &mut open).await?
                     }
                     other => match (self.finish_open(open.take()).await?, other) {
                         (Flow::Stop, _) => Flow::Stop,
-                        (Flow::Continue, Some(script)) if pipelines(&script) => {
+                        (Flow::Continue, Some(script)) if busy.contains(&step) && script.transactional() => {
                             let case = self.cases.remove(&step);
                             self.guarded(step, &script, case, None).await?
+                        }
+                        (Flow::Continue, Some(script)) if script.transactional() => {
+                            self.step(step, &script, &mut open).await?
                         }
                         (Flow::Continue, Some(script)) => self.by_parts(step, &script).await?,
                         (Flow::Continue, None) => self.no_script(step)?,
@@ -75,6 +87,9 @@ impl<J: Journal> Driver<'_, J> {
     /// The intents of a window, durable before the first byte of any of them leaves.
     async fn write_intents(&mut self, window: &[StepIndex]) -> Result<bool, DriveError> {
         for &step in window {
+            if self.unwinding() && self.is_partial(step) {
+                self.partial.insert(step);
+            }
             let script = self.script(step, self.unwinding());
             let (content, tokens) = script.map_or((Digest::ZERO, Digest::ZERO), |s| (s.content, s.tokens));
             let attempt = self.run.steps.get(step as usize).map_or(1, |step| step.attempts + 1);
@@ -97,11 +112,12 @@ impl<J: Journal> Driver<'_, J> {
         let case = self.cases.remove(&step).unwrap_or_else(|| guard::case(script, part, self.world.options.limits));
         let mirror = self.mirror();
         let opened = Open { step, mirrored: self.mirror_sent, began_us: (self.world.clock)().0 };
-        let Some(live) = self.session.take() else { return Ok(Flow::Stop) };
+        let Some(mut live) = self.session.take() else { return Ok(Flow::Stop) };
         let cargo = Cargo {
             script,
             part,
             verify: verify.as_deref(),
+            name: self.session_name(step),
             settings: String::new(),
             patience: Patience::of(&case),
             after: &after,
@@ -110,6 +126,7 @@ impl<J: Journal> Driver<'_, J> {
             mirror: &mirror,
         };
         let exchange = self.exchange(&live, &cargo, &case, open.is_some()).await;
+        self.tell_notices(&mut live);
         self.session = Some(live);
         if let (Some(before), Some(verdict)) = (open.take(), exchange.before) {
             if let Flow::Stop = self.committed(before, verdict).await? {
@@ -140,13 +157,20 @@ impl<J: Journal> Driver<'_, J> {
 
     /// Sends the COMMIT that is due and a whole step, then awaits both answers. A signal cancels what runs.
     async fn exchange(&self, live: &Live, cargo: &Cargo<'_>, case: &Case, commit_due: bool) -> Exchange {
-        self.world.observer.point("step.before");
+        let watch = Watch::in_passing(case);
+        self.world.observer.point(Point::StepBefore);
+        if !pipelines(cargo.script) {
+            // No COMMIT is due: the step before was finished first.
+            let (body, seen) = self.watched(live, watch, carry(&live.session, &live.scribe, cargo)).await;
+            self.world.observer.point(Point::StepAnswered);
+            return Exchange { before: None, body: self.settled(live, body, &seen).await, seen };
+        }
         let sent: Result<(Option<Commit>, Flight<'_>), tokio_postgres::Error> = async {
             let commit = if commit_due { Some(flight::commit(&live.session.client).await?) } else { None };
             Ok((commit, flight::launch(&live.session, &live.scribe, cargo).await?))
         }
         .await;
-        self.world.observer.point("step.sent");
+        self.world.observer.point(Point::StepSent);
         let (commit, flight) = match sent {
             Ok(sent) => sent,
             Err(error) => {
@@ -159,9 +183,9 @@ impl<J: Journal> Driver<'_, J> {
             Some(commit) => Some(commit.verdict().await),
             None => None,
         };
-        self.world.observer.point("step.commit_answered");
-        let (body, seen) = self.watched(live, Watch::in_passing(case), flight.arrive()).await;
-        self.world.observer.point("step.answered");
+        self.world.observer.point(Point::StepCommitAnswered);
+        let (body, seen) = self.watched(live, watch, flight.arrive()).await;
+        self.world.observer.point(Point::StepAnswered);
         Exchange { before, body: self.settled(live, body, &seen).await, seen }
     }
 
@@ -185,12 +209,12 @@ impl<J: Journal> Driver<'_, J> {
     async fn finish_open(&mut self, open: Option<Open>) -> Result<Flow, DriveError> {
         let Some(open) = open else { return Ok(Flow::Continue) };
         let Some(live) = &self.session else { return Ok(Flow::Stop) };
-        self.world.observer.point("commit.before");
+        self.world.observer.point(Point::CommitBefore);
         let verdict = match flight::commit(&live.session.client).await {
             Ok(commit) => commit.verdict().await,
             Err(error) => Err(Fault::Lost(error.to_string())),
         };
-        self.world.observer.point("commit.after");
+        self.world.observer.point(Point::CommitAfter);
         let flow = self.committed(open, verdict).await?;
         self.flush().await?;
         Ok(flow)
@@ -263,7 +287,7 @@ impl<J: Journal> Driver<'_, J> {
         Ok(Flow::Stop)
     }
 
-    fn no_script(&mut self, step: StepIndex) -> Result<Flow, DriveError> {
+    pub(crate) fn no_script(&mut self, step: StepIndex) -> Result<Flow, DriveError> {
         let failure = Box::new(Failure::own(
             "ME408",
             format!(
@@ -278,6 +302,32 @@ impl<J: Journal> Driver<'_, J> {
         })?;
         self.withdraw_intents_behind(step)?;
         Ok(Flow::Stop)
+    }
+
+    /// Whether a step stopped half-way through a script by parts.
+    fn is_partial(&self, step: StepIndex) -> bool {
+        let recorded = self.history_row(step).is_some_and(|row| row.state == HistoryState::Begun);
+        let snapshot = self.run.steps.get(step as usize);
+        snapshot.is_some_and(|step| {
+            (step.parts_done > 0 && matches!(step.state, StepState::Pending | StepState::Failed))
+                || (recorded && step.state == StepState::Applied)
+        })
+    }
+
+    /// What `pg_stat_activity` shows while a step runs.
+    pub(crate) fn session_name(&self, step: StepIndex) -> String {
+        format!("migengine:{}:{}", self.run_id(), self.run.step_name(step))
+    }
+
+    /// Passes on what the server had to say beside its answers.
+    pub(crate) fn tell_notices(&self, live: &mut Live) {
+        while let Ok(notice) = live.session.notices.try_recv() {
+            if notice.severity == "WARNING" {
+                self.world.observer.say(&format!("  {}: {}", notice.severity.to_lowercase(), notice.message));
+            } else {
+                tracing::info!(severity = notice.severity, sqlstate = notice.sqlstate, "{}", notice.message);
+            }
+        }
     }
 
     pub(crate) fn testimony(&self, step: StepIndex) -> Testimony {
@@ -316,7 +366,10 @@ struct Exchange {
     seen: Seen,
 }
 
-/// Whether a script can be sent without waiting: one transaction, and no data block, which needs the server's go-ahead.
+/// Longest script that is sent without waiting, in bytes: all of it stands in the send queue then.
+const PIPELINED_MAX: usize = 4 << 20;
+
+/// Whether a script can be sent without waiting: no data block, which needs the server's go-ahead, and not too long.
 pub(crate) fn pipelines(script: &Script) -> bool {
-    script.transactional() && script.statements.iter().all(|statement| statement.copy_data.is_none())
+    script.text.len() <= PIPELINED_MAX && script.statements.iter().all(|statement| statement.copy_data.is_none())
 }

@@ -1,12 +1,14 @@
 //! Going through the recovery table, step by step, under the lock.
 
+use super::pipeline::Flow;
+use super::points::Point;
 use super::{DriveError, Driver, LOSSES_MAX, Progress};
 use crate::id::Digest;
 use crate::migration::Script;
 use crate::pg::catalog::observe;
 use crate::pg::read::{HistoryRow, HistoryState};
 use crate::run::event::Event;
-use crate::run::evidence::{Observed, judge};
+use crate::run::evidence::{Finding, Observed, judge};
 use crate::run::failure::Failure;
 use crate::run::journal::Journal;
 use crate::run::recovery::{
@@ -17,7 +19,7 @@ use crate::run::state::{Direction, RestReason, StepIndex, StepState};
 impl<J: Journal> Driver<'_, J> {
     /// Brings the journal up to what the history says. Afterwards the run may go on, or it rests.
     pub(crate) async fn reconcile(&mut self) -> Result<(), DriveError> {
-        self.world.observer.point("reconcile.before");
+        self.world.observer.point(Point::ReconcileBefore);
         for index in 0..u32::try_from(self.run.steps.len()).unwrap_or(u32::MAX) {
             let Some(step) = self.run.steps.get(index as usize) else { break };
             let undoing = matches!(step.state, StepState::UndoIntent | StepState::Undone | StepState::UndoFailed)
@@ -35,7 +37,7 @@ impl<J: Journal> Driver<'_, J> {
             }
         }
         self.record(Event::Reconciled).await?;
-        self.world.observer.point("reconcile.after");
+        self.world.observer.point(Point::ReconcileAfter);
         Ok(())
     }
 
@@ -54,6 +56,11 @@ impl<J: Journal> Driver<'_, J> {
                     Event::UndoFailed { step: index, failure }
                 })
             }
+            // The history must say that the reversal goes on before the journal forgets that it was begun.
+            Decision::UndoAgain if witness == Witness::Begun => match self.turn_around(index).await? {
+                Flow::Continue => self.note(Event::StepCleared { step: index, label }),
+                Flow::Stop => Ok(()),
+            },
             Decision::Run | Decision::UndoAgain => self.note(Event::StepCleared { step: index, label }),
             Decision::Adopt => self.note(Event::StepApplied { step: index, duration_us: 0, adopted: Some(label) }),
             Decision::RecordUndone => {
@@ -89,9 +96,9 @@ impl<J: Journal> Driver<'_, J> {
             return self.settle(index, label, undoing, settle_parts(gone, total, None)).await;
         };
         let before: Option<Observed> = row.part_before.as_deref().and_then(|before| serde_json::from_str(before).ok());
-        let evidence = match (&before, &script) {
+        let finding = match (&before, &script) {
             (Some(before), Some(script)) => match self.evidence(script, row.parts_done, before).await {
-                Ok(evidence) => evidence,
+                Ok(finding) => finding,
                 Err(error) => {
                     self.world.observer.say(&format!("the catalogs could not be read: {error}"));
                     self.session = None;
@@ -100,6 +107,7 @@ impl<J: Journal> Driver<'_, J> {
             },
             _ => None,
         };
+        let (evidence, remedies) = finding.map_or((None, Vec::new()), |found| (Some(found.evidence), found.remedies));
         let attested = self.run.steps.get(index as usize).and_then(|step| step.attested);
         let evidence = match (evidence, attested) {
             (Some(Evidence::Unknown), Some(true)) => Some(Evidence::Done),
@@ -107,8 +115,22 @@ impl<J: Journal> Driver<'_, J> {
             (evidence, _) => evidence,
         };
         let attested = attested.filter(|_| evidence.is_some());
-        self.progress.insert(index, Progress { done: row.parts_done, before, attested });
-        self.settle(index, label, undoing, settle_parts(row.parts_done, total, evidence)).await
+        let mut verdict = settle_parts(row.parts_done, total, evidence);
+        if self.run.direction == Direction::Unwinding && !undoing && !matches!(verdict, PartsVerdict::Ask(_)) {
+            let untouched = verdict == PartsVerdict::Untouched;
+            if self.abandon(index, &remedies, untouched).await? {
+                verdict = settle_parts(row.parts_done, total, Some(Evidence::Done));
+            }
+            if self.session.is_none() || self.run.rest.is_some() {
+                return Ok(());
+            }
+        }
+        // What is recorded counts the parts of the script that goes on. A forward script that is about to be reversed
+        // does not: its reverse script begins at its own first part.
+        if undoing || self.run.direction == Direction::Forward {
+            self.progress.insert(index, Progress { done: row.parts_done, before, attested });
+        }
+        self.settle(index, label, undoing, verdict).await
     }
 
     async fn settle(
@@ -153,13 +175,13 @@ impl<J: Journal> Driver<'_, J> {
         script: &Script,
         part: u32,
         before: &Observed,
-    ) -> Result<Option<Evidence>, tokio_postgres::Error> {
+    ) -> Result<Option<Finding>, tokio_postgres::Error> {
         let Some(live) = &self.session else { return Ok(None) };
         let Some((effect, author)) = super::parts::alone(script, part) else { return Ok(None) };
         live.session.client.batch_execute(&super::parts::settings_before(script, part)).await?;
         let now = observe(&live.session.client, &effect, author.as_deref()).await;
         live.session.reset().await?;
-        Ok(Some(judge(&effect, before, &now?).evidence))
+        Ok(Some(judge(&effect, before, &now?)))
     }
 
     pub(crate) fn history_row(&self, index: StepIndex) -> Option<&HistoryRow> {

@@ -1,5 +1,6 @@
 //! Writing down: fold, journal, mirror.
 
+use super::points::Point;
 use super::{DriveError, Driver};
 use crate::pg::witness::{Mirror, RunLine};
 use crate::run::event::{Event, Recorded};
@@ -8,7 +9,7 @@ use crate::run::state::{Rest, RestReason, StepIndex};
 
 /// Outcomes may wait this long in memory, in microseconds: losing one costs nothing, because the witness is in the
 /// database (rows D and M), and a flush per step would cost more than the step.
-const LINGER_US: i64 = 20_000;
+const LINGER_US: i64 = 250_000;
 
 impl<J: Journal> Driver<'_, J> {
     /// Folds an event in and queues it for the journal. Use [`Self::flush`] before anything that depends on it.
@@ -27,11 +28,11 @@ impl<J: Journal> Driver<'_, J> {
         if self.queue.is_empty() {
             return Ok(());
         }
-        self.world.observer.point("journal.before");
+        self.world.observer.point(Point::JournalBefore);
         let events = std::mem::take(&mut self.queue);
         let first = self.run.events + 1 - events.len() as u64;
         let sealed = self.world.journal.append(self.run.run, events.clone()).await?;
-        self.world.observer.point("journal.after");
+        self.world.observer.point(Point::JournalAfter);
         for ((seq, (at, event)), sealed) in (first..).zip(events).zip(sealed) {
             self.unmirrored.push((Recorded { run: self.run.run, seq, at, event }, sealed));
         }
@@ -93,8 +94,10 @@ impl<J: Journal> Driver<'_, J> {
             rest_step: self.run.rest.as_ref().and_then(|rest| rest.step).map(|step| self.run.step_name(step)),
             finished_at: self.run.finished_at,
         };
+        self.world.observer.point(Point::PublishBefore);
         match live.scribe.state(&live.session.client, &line, &mirror).await {
             Ok(()) => {
+                self.world.observer.point(Point::PublishAfter);
                 let upto = self.mirror_sent;
                 self.mirrored(upto);
             }

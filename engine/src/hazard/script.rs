@@ -10,7 +10,7 @@ use super::lock::{Blocks, LockMode, LockOn};
 use super::out::{Out, Say, say};
 use super::rule::Rule;
 use crate::diag::Severity;
-use crate::migration::{Allowance, PartKind, Script};
+use crate::migration::{Allowance, PartKind, Script, TransactionMode};
 use crate::sql::{Command, Lexer, QualifiedName, TokenKind, ident_value};
 
 pub(super) const BACKFILL: Rule = Rule {
@@ -68,12 +68,14 @@ pub fn look(script: &Script, context: &mut Context) -> ScriptFacts {
         facts.statements.push(classify(text, statement, context));
         learn(context, text, statement);
     }
+    let piecemeal = script.parts.len() > 1
+        || matches!(script.header.transaction, TransactionMode::Off | TransactionMode::PerStatement);
     for part in &script.parts {
-        match part.kind {
-            PartKind::Transaction { .. } => {
-                transaction(script, part.statements.clone(), &mut facts.statements, context)
-            }
-            PartKind::Alone { .. } => alone(script, part.statements.clone(), &mut facts.statements, context),
+        if matches!(part.kind, PartKind::Transaction { .. }) {
+            transaction(script, part.statements.clone(), &mut facts.statements, context);
+        }
+        if piecemeal && part.statements.len() == 1 {
+            alone(script, part.statements.clone(), &mut facts.statements, context);
         }
     }
     allow(script, &mut facts);

@@ -47,7 +47,7 @@ fn allow_silences_exactly_one_hazard_on_one_object() {
         ("-- Allow: drop-column(T.\"a\")\n\nALTER TABLE t DROP COLUMN a", &[]),
         ("-- Allow: drop-column(t.b)\n\nALTER TABLE t DROP COLUMN a", &["MH037", "MH012"]),
         ("-- Allow: drop-table(t)\n\nALTER TABLE t DROP COLUMN a", &["MH037", "MH012"]),
-        ("-- Allow: drop-table(t)\n\nDROP TABLE t; DROP TABLE u", &["MH013", "MH024"]),
+        ("-- Allow: drop-table(t)\n\nDROP TABLE t; DROP TABLE u", &["MH024", "MH013"]),
         ("-- Allow: drop-tabel(t)\n\nDROP TABLE t", &["MH037", "MH013"]),
         ("-- Allow: rewrite(t), rewrite(t)\n\nALTER TABLE t ALTER a TYPE bigint", &[]),
     ] {

@@ -113,6 +113,12 @@ impl Survey {
                 "a migration cannot leave its transaction prepared: nobody could tell whether it took effect",
                 None,
             ),
+            Command::DiscardAll => report.error(
+                "ME160",
+                at,
+                "this takes the engine's own prepared statements and the runner lock along",
+                Some("every step begins with a session that was reset; name what is to go: `DISCARD TEMP`, `DEALLOCATE name`"),
+            ),
             Command::Savepoint if self.open.is_none() => {
                 self.savepoint_outside.get_or_insert(index);
             }

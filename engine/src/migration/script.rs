@@ -198,6 +198,7 @@ fn check_read_only(text: &str, statements: &[Statement], report: &mut Report<'_>
                 | Command::CreateEnum { .. }
                 | Command::AlterType
                 | Command::PrepareTransaction
+                | Command::DiscardAll
         );
         if !reads {
             report.error(

@@ -6,7 +6,7 @@ use futures_util::SinkExt as _;
 use tokio_postgres::CopyInSink;
 
 use super::failure::{Fault, fault};
-use super::flight::{Cargo, Group, RESET, group, says_false, untrue};
+use super::flight::{Cargo, Group, RESET, group, says_false, untrue, unwitnessed};
 use super::send::{ask, send};
 use super::session::Session;
 use super::witness::Scribe;
@@ -41,8 +41,10 @@ pub(crate) async fn carry(session: &Session, scribe: &Scribe, cargo: &Cargo<'_>)
         plain(session, "ROLLBACK TO SAVEPOINT migengine_verify").await?;
     }
     plain(session, &format!("{RESET}{}", session.settings_sql())).await?;
-    scribe.mark(client, cargo.mark, cargo.mirror).await?;
-    Ok(())
+    match scribe.mark(client, cargo.mark, cargo.mirror).await? {
+        1 => Ok(()),
+        _ => Err(Fault::Refused(Box::new(unwitnessed()))),
+    }
 }
 
 async fn plain(session: &Session, sql: &str) -> Result<(), Fault> {

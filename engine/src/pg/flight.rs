@@ -24,6 +24,8 @@ pub(crate) struct Cargo<'a> {
     pub(crate) part: &'a Part,
     /// Checks to run before the witness is written.
     pub(crate) verify: Option<&'a Script>,
+    /// What `pg_stat_activity` shows meanwhile.
+    pub(crate) name: String,
     /// Settings that earlier parts of the same script made, as SQL.
     pub(crate) settings: String,
     /// How long it may wait for locks.
@@ -133,7 +135,9 @@ pub(crate) fn opening(session: &Session, cargo: &Cargo<'_>) -> String {
         .into_iter()
         .filter_map(|(name, limit)| limit.map(|limit| format!("SET LOCAL {name} = '{}ms'; ", limit.as_millis())))
         .collect();
-    format!("BEGIN {options}; {limits}{}; {}", fence(session, cargo.epoch, cargo.after), cargo.settings)
+    let name = quote_literal(&cargo.name);
+    let fence = fence(session, cargo.epoch, cargo.after);
+    format!("BEGIN {options}; SET LOCAL application_name = {name}; {limits}{fence}; {}", cargo.settings)
 }
 
 /// The statement that refuses to go on when this runner was superseded, or the step before did not do what it should.
@@ -221,10 +225,7 @@ impl Flight<'_> {
         }
         match self.witness.answer().await {
             Ok(1) => {}
-            Ok(_) => note(Fault::Refused(Box::new(Failure::own(
-                "ME407",
-                "the history already holds this migration; nothing was changed",
-            )))),
+            Ok(_) => note(Fault::Refused(Box::new(unwitnessed()))),
             Err(error) => note(fault(&error, None)),
         }
         first.map_or(Ok(()), Err)
@@ -239,6 +240,11 @@ pub(crate) fn says_false(column: &[Option<String>]) -> bool {
 /// The failure of a check that answered `false`.
 pub(crate) fn untrue(site: Site<'_>) -> Failure {
     site.place(Failure::own("ME403", "the verification is not true"))
+}
+
+/// The failure of a step whose history row was not in the state that the step starts from.
+pub(crate) fn unwitnessed() -> Failure {
+    Failure::own("ME407", "the history row of this migration is not as it was when the lock was taken")
 }
 
 /// A COMMIT that was sent.

@@ -40,6 +40,16 @@ pub async fn take(session: &Session, patience: Duration) -> Result<bool, tokio_p
     }
 }
 
+/// Lets the lock go once; a session that took it twice keeps it.
+///
+/// # Errors
+/// The server or the line failed.
+pub async fn release(session: &Session) -> Result<(), tokio_postgres::Error> {
+    let (class, object) = session.schema.lock_keys();
+    let sql = "SELECT pg_advisory_unlock($1, $2)";
+    session.client.query_typed(sql, &[(&class, Type::INT4), (&object, Type::INT4)]).await.map(drop)
+}
+
 /// Who holds the lock now: `application_name` and pid, where they may be seen.
 pub async fn holder(session: &Session) -> Option<String> {
     let (class, object) = session.schema.lock_keys();

@@ -1,5 +1,7 @@
 //! The witness: the history row, and the run's mirror, written in the same transaction as what they bear witness to.
 
+use std::sync::Arc;
+
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Statement};
 
@@ -23,11 +25,11 @@ pub struct Testimony {
     /// Its header, as JSON.
     pub header: String,
     /// Forward SQL.
-    pub up_sql: String,
+    pub up_sql: Arc<str>,
     /// Reverse SQL.
-    pub down_sql: Option<String>,
+    pub down_sql: Option<Arc<str>>,
     /// Verify SQL.
-    pub verify_sql: Option<String>,
+    pub verify_sql: Option<Arc<str>>,
 }
 
 /// Journal records that the database does not have yet, in columns.
@@ -109,7 +111,11 @@ pub struct Scribe {
     gone: Statement,
     mirror: Statement,
     state: Statement,
+    append: String,
 }
+
+/// Longest piece of a script that travels in one message, in bytes. A message is held in memory about twice.
+const PIECE: usize = 16 << 20;
 
 /// The mirror rides along: `$1` to `$7` are the same in every statement.
 const MIRROR: &str = "mirrored AS (INSERT INTO {schema}.record (run_id, seq, kind, step, at, bytes) \
@@ -155,20 +161,25 @@ impl Scribe {
                part_tokens = $19, part_before = $20, \
                content = CASE WHEN $21 = 'begun' THEN $11 ELSE {schema}.history.content END, \
                tokens = CASE WHEN $21 = 'begun' THEN $12 ELSE {schema}.history.tokens END \
-             WHERE ({schema}.history.state = 'begun') = ($21 = 'begun')",
+             WHERE $21 = 'undoing' OR {schema}.history.state = 'begun'",
         );
         let gone = with_mirror(
             ", taken AS (DELETE FROM {schema}.history WHERE id = $8 RETURNING *) \
              INSERT INTO {schema}.reversed SELECT taken.*, $1, clock_timestamp() FROM taken",
         );
+        let current = schema.fill("EXISTS (SELECT 1 FROM {schema}.lease WHERE epoch = $12)");
         let state = with_mirror(
             " UPDATE {schema}.run SET state = $8, rest = $9, rest_step = $10, rest_message = $11, epoch = $12, \
                records = greatest(records, (SELECT coalesce(max(s), 0) FROM unnest($2::bigint[]) AS s)), \
                head = coalesce($7, head), updated_at = clock_timestamp(), finished_at = to_timestamp($13 / 1000000.0) \
              WHERE run_id = $1",
         )
-        .replace(&schema.fill(RAN_ALONE), "");
+        .replace(&schema.fill(RAN_ALONE), "")
+        // A runner that was superseded leaves the run to its successor.
+        .replace("AS r(seq, kind, step, at, bytes)", &format!("AS r(seq, kind, step, at, bytes) WHERE {current}"))
+            + &format!(" AND {current}");
         let mirror = with_mirror(" SELECT 1");
+        let append = schema.fill("UPDATE {schema}.history SET up_sql = up_sql || $2 WHERE id = $1");
         let testimony = [
             Type::TEXT,
             Type::INT4,
@@ -192,7 +203,7 @@ impl Scribe {
             client.prepare_typed(&mirror, &MIRROR_TYPES),
             client.prepare_typed(&state, &state_types),
         )?;
-        Ok(Self { run, epoch, applied, parts, gone, mirror, state })
+        Ok(Self { run, epoch, applied, parts, gone, mirror, state, append })
     }
 
     /// Writes a mark and the mirror in the transaction that is open. Zero rows means that the row was not in a state
@@ -207,7 +218,8 @@ impl Scribe {
         match mark {
             Mark::Applied { testimony: t, attempt, duration_us } => {
                 let attempt = i32::try_from(*attempt).unwrap_or(i32::MAX);
-                client
+                let (up_sql, rest) = pieces(&t.up_sql);
+                let written = client
                     .execute(
                         &self.applied,
                         &[
@@ -225,18 +237,22 @@ impl Scribe {
                             &t.tokens,
                             &t.requires,
                             &t.header,
-                            &t.up_sql,
-                            &t.down_sql,
-                            &t.verify_sql,
+                            &up_sql,
+                            &t.down_sql.as_deref(),
+                            &t.verify_sql.as_deref(),
                             duration_us,
                         ],
                     )
-                    .await
+                    .await?;
+                self.append(client, &t.id, rest).await?;
+                Ok(written)
             }
             Mark::Parts { testimony: t, undoing, attempt, done, tokens, before } => {
                 let attempt = i32::try_from(*attempt).unwrap_or(i32::MAX);
                 let done = i32::try_from(*done).unwrap_or(i32::MAX);
                 let state = if *undoing { "undoing" } else { "begun" };
+                // The whole text comes with the row that says applied; until then only its beginning is kept.
+                let (up_sql, _) = pieces(&t.up_sql);
                 client
                     .execute(
                         &self.parts,
@@ -255,9 +271,9 @@ impl Scribe {
                             &t.tokens,
                             &t.requires,
                             &t.header,
-                            &t.up_sql,
-                            &t.down_sql,
-                            &t.verify_sql,
+                            &up_sql,
+                            &t.down_sql.as_deref(),
+                            &t.verify_sql.as_deref(),
                             &done,
                             tokens,
                             before,
@@ -270,6 +286,16 @@ impl Scribe {
                 client.execute(&self.gone, &[&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head, id]).await
             }
         }
+    }
+
+    /// The rest of a script that is too long for one message. In the transaction that wrote the row.
+    async fn append(&self, client: &Client, id: &str, mut rest: &str) -> Result<(), Error> {
+        while !rest.is_empty() {
+            let (piece, behind) = pieces(rest);
+            client.execute_typed(&self.append, &[(&id, Type::TEXT), (&piece, Type::TEXT)]).await?;
+            rest = behind;
+        }
+        Ok(())
     }
 
     /// Writes the mirror alone, in a transaction of its own.
@@ -344,4 +370,13 @@ pub fn columns(digests: &[Digest]) -> Vec<Vec<u8>> {
 #[must_use]
 pub fn texts(ids: &[MigrationId]) -> Vec<String> {
     ids.iter().map(|id| id.as_str().to_owned()).collect()
+}
+
+/// The beginning of a text that fits into one message, and what is behind it.
+fn pieces(text: &str) -> (&str, &str) {
+    let mut at = PIECE.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    text.split_at(at)
 }

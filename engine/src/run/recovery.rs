@@ -17,7 +17,7 @@
 //!  I  applied               none, epoch equal   any            history was edited: diverged
 //!  J  failed                none                any            may run again or unwind
 //!  K  failed                same                any            impossible: a bug, stop loudly
-//!  L  undo intent           same                any            undo again
+//!  L  undo intent           same or begun       any            undo again
 //!  M  undo intent           none                transactional  undone: record it
 //!  N  undo intent or lost   none or undoing     not trans-     predicate of the reverse script
 //!                                               actional
@@ -185,7 +185,7 @@ pub static TABLE: &[Row] = {
         },
         row('J', &[Failed], &[None], ANY_MODE, Decision::Run, "it failed and left nothing"),
         row('K', &[Failed], &[Same], ANY_MODE, Decision::Impossible, "it is recorded as failed, and yet in effect"),
-        row('L', &[UndoIntent], &[Same], ANY_MODE, Decision::UndoAgain, "its reversal never took effect"),
+        row('L', &[UndoIntent], &[Same, Begun], ANY_MODE, Decision::UndoAgain, "its reversal never took effect"),
         row('M', &[UndoIntent], &[None], TX, Decision::RecordUndone, "its reversal was committed"),
         row(
             'N',
@@ -219,14 +219,6 @@ pub static TABLE: &[Row] = {
             ANY_MODE,
             Decision::Diverged,
             "it is being reversed by a run this journal does not know",
-        ),
-        row(
-            'P',
-            &[UndoIntent],
-            &[Begun],
-            ANY_MODE,
-            Decision::Diverged,
-            "it is being applied by a run this journal does not know",
         ),
         row('Q', &[UndoFailed], &Witness::ALL, ANY_MODE, Decision::Stuck, "its reverse script failed"),
     ]

@@ -2,7 +2,7 @@
 //! ARCHITECTURE.md is printed from them; a test fails when they differ.
 
 use super::event::{Event, EventKind, Recorded};
-use super::state::{Direction, RunKind, RunSnapshot, RunState, StepIndex, StepSnapshot, StepState};
+use super::state::{Direction, RestReason, RunKind, RunSnapshot, RunState, StepIndex, StepSnapshot, StepState};
 use crate::id::RunId;
 
 /// One arrow of the run's diagram.
@@ -272,15 +272,15 @@ impl RunSnapshot {
         Ok(())
     }
 
-    /// A run that comes to rest in good order knows that no intent is in flight, except where it said "in doubt":
-    /// intents are written ahead in batches, and those behind the stop were never sent.
+    /// Intents are written ahead in batches. A run that comes to rest in good order, after it had reconciled and with
+    /// its session in hand, knows that none of them is in flight. One that lost its session, or had not reconciled what
+    /// an earlier process left, knows nothing of the kind: every intent stays for the recovery table.
     fn withdraw_intents(&mut self) {
-        let in_doubt = self.rest.as_ref().filter(|rest| rest.reason == super::state::RestReason::InDoubt);
-        let doubtful = in_doubt.and_then(|rest| rest.step);
-        for (index, step) in (0u32..).zip(&mut self.steps) {
-            if Some(index) == doubtful || step.parts_done > 0 {
-                continue;
-            }
+        let in_doubt = self.rest.as_ref().is_some_and(|rest| rest.reason == RestReason::InDoubt);
+        if in_doubt || self.state != RunState::Applying {
+            return;
+        }
+        for step in self.steps.iter_mut().filter(|step| step.parts_done == 0) {
             match step.state {
                 StepState::Intent => step.state = StepState::Pending,
                 StepState::UndoIntent => step.state = StepState::Applied,

@@ -21,6 +21,8 @@ pub enum Command {
     SetTransaction { options: String },
     /// `SET`, `RESET`, and the like: changes the session; `local` only until the transaction ends.
     Set { local: bool },
+    /// `DISCARD ALL`, `DEALLOCATE ALL`: takes the session's prepared statements along, the first also its locks.
+    DiscardAll,
     /// `CALL`.
     Call,
     /// `DO`.
@@ -56,6 +58,8 @@ pub(super) fn command(mut at: Cursor<'_>) -> Command {
         "PREPARE",
         "SET",
         "RESET",
+        "DISCARD",
+        "DEALLOCATE",
         "CALL",
         "DO",
         "COPY",
@@ -77,6 +81,8 @@ pub(super) fn command(mut at: Cursor<'_>) -> Command {
         "PREPARE" if at.eat(&["TRANSACTION"]) => Command::PrepareTransaction,
         "SET" => set(at),
         "RESET" => Command::Set { local: false },
+        "DISCARD" if at.eat(&["ALL"]) => Command::DiscardAll,
+        "DEALLOCATE" => deallocate(at),
         "CALL" => Command::Call,
         "DO" => Command::Do,
         "COPY" => Command::Copy,
@@ -106,6 +112,11 @@ fn rollback(mut at: Cursor<'_>) -> Command {
     }
     at.eat_any(&["WORK", "TRANSACTION"]);
     if at.eat(&["TO"]) { Command::Savepoint } else { Command::Rollback }
+}
+
+fn deallocate(mut at: Cursor<'_>) -> Command {
+    at.eat(&["PREPARE"]);
+    if at.eat(&["ALL"]) { Command::DiscardAll } else { Command::Other }
 }
 
 fn set(mut at: Cursor<'_>) -> Command {

@@ -1,5 +1,7 @@
 //! The journal's folder as files: creation, lock, permissions, fsync, and moving it aside.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -17,7 +19,12 @@ const MARK_TEXT: &[u8] = b"A journal of migengine. Not to be edited; locked whil
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
     _lock: File,
+    /// What was there, and how it was, at the last [`Folder::sync`].
+    synced: RefCell<BTreeMap<PathBuf, Seen>>,
 }
+
+/// How a file looked: length and time of the last change. sled's log itself is never judged by this.
+type Seen = (u64, Option<SystemTime>);
 
 /// What there is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +74,7 @@ pub(crate) fn enter(path: &Path, points: &Points) -> Result<Folder, JournalError
         io::ErrorKind::WouldBlock => JournalError::InUse { path: path.display().to_string() },
         _ => unwritable(path, &error),
     })?;
-    Ok(Folder { path: path.to_owned(), _lock: lock })
+    Ok(Folder { path: path.to_owned(), _lock: lock, synced: RefCell::default() })
 }
 
 fn create_and_lock(path: &Path, points: &Points) -> io::Result<File> {
@@ -118,23 +125,34 @@ impl Folder {
         Ok(removed)
     }
 
-    /// Every file to the disk, then the folder: sled's flush on Linux is `sync_file_range`, which survives a kill but
-    /// no power cut.
+    /// Every file to the disk, then the folders: sled's flush on Linux is `sync_file_range`, which survives a kill but
+    /// no power cut. The log is always synced. Other files are when they are new or look changed, and the folders when
+    /// what they list is another: sled writes its index and its settings once under a name, and renames them.
     pub(crate) fn sync(&self, points: &Points) -> io::Result<()> {
         points.pass(points::APPEND_BEFORE_FSYNC)?;
         let blobs = self.path.join("blobs");
-        for folder in [&self.path, &blobs] {
-            for file in files(folder)? {
-                match File::open(&file) {
-                    Ok(file) => file.sync_all()?,
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(error),
-                }
+        let log = self.path.join("db");
+        let mut now = BTreeMap::new();
+        for path in files(&self.path)?.into_iter().chain(files(&blobs)?) {
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let meta = file.metadata()?;
+            let seen = (meta.len(), meta.modified().ok());
+            let unchanged = seen.1.is_some() && self.synced.borrow().get(&path) == Some(&seen);
+            if path == log || !unchanged {
+                file.sync_all()?;
             }
+            now.insert(path, seen);
         }
         points.pass(points::APPEND_BEFORE_FOLDER_FSYNC)?;
-        sync_folder(&blobs)?;
-        sync_folder(&self.path)?;
+        if !now.keys().eq(self.synced.borrow().keys()) {
+            sync_folder(&blobs)?;
+            sync_folder(&self.path)?;
+        }
+        self.synced.replace(now);
         points.pass(points::APPEND_AFTER_FSYNC)
     }
 

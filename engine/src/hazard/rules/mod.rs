@@ -52,11 +52,11 @@ pub const ALL: &[&Rule] = &[
     &index::INVALID,
     &session::DYNAMIC,
     &maintenance::LOCK,
-    &script::UNUSED,
     &add_column::JSON,
     &create::LONG_NAME,
     &constraint::DROPPED,
     &drop::OTHER,
+    &script::UNUSED,
     &column_type::MAYBE,
 ];
 

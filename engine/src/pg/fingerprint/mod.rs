@@ -11,6 +11,7 @@
 mod acl;
 mod foreign;
 mod operators;
+mod prepared;
 mod relations;
 mod replication;
 mod routines;
@@ -25,6 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use crate::schema::{Kind, Object, ObjectKey, Schema};
+pub(super) use prepared::read_again;
 use sql::Dialect;
 
 /// Why a schema could not be read. Reading changes nothing, so the database is as it was.

@@ -1,0 +1,197 @@
+//! `migengine rehearse`: every migration and every rollback proven on a scratch database.
+
+mod cache;
+pub mod chain;
+mod report;
+pub mod server;
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use migengine_engine::migration::parse_duration;
+use migengine_engine::pg::rehearse::{Audience, rehearse};
+use migengine_engine::rehearse::{Rehearsal, stale};
+use migengine_engine::schema::Schema;
+
+use crate::args::Format;
+use crate::context::Context;
+use crate::error::{CommandError, Exit};
+use crate::render;
+use cache::Cache;
+use chain::{Chain, Choice};
+use server::Ground;
+
+/// Options of `rehearse`.
+#[derive(Debug, Args)]
+pub struct RehearseArgs {
+    /// Migrations to rehearse: ids, numbers or files. Without any: all.
+    #[arg(value_name = "ID-OR-FILE")]
+    pub targets: Vec<String>,
+    /// The first migration to rehearse, in the order of the plan.
+    #[arg(long, value_name = "ID", conflicts_with = "targets")]
+    pub from: Option<String>,
+    /// The last migration to rehearse.
+    #[arg(long, value_name = "ID", conflicts_with = "targets")]
+    pub to: Option<String>,
+    /// Rehearse again also what was rehearsed before and is unchanged.
+    #[arg(long)]
+    pub all: bool,
+    /// An empty database to rehearse beside, instead of the private server. It stays empty: copies of it are used.
+    #[arg(long, value_name = "URL")]
+    pub against: Option<String>,
+    /// Only tell whether migengine.lock fits the files. Needs no server.
+    #[arg(long, conflicts_with_all = ["targets", "from", "to", "all", "against"])]
+    pub check: bool,
+    /// How long a statement may take.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = limit)]
+    pub statement_limit: Duration,
+}
+
+fn limit(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a number and a unit: 10s, 2m".to_owned();
+    parse_duration(text).filter(|limit| !limit.is_zero()).ok_or_else(wrong)
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// See the contract's exit codes.
+pub async fn run(context: &Context, args: &RehearseArgs) -> Result<Exit, CommandError> {
+    let chain = Chain::load(&context.dir)?;
+    crate::commands::apply::warn(context, &chain.warnings);
+    if args.check {
+        return check(context, &chain);
+    }
+    let began = Instant::now();
+    let choice = chain.choose(args)?;
+    let mut cache = Cache::open();
+    let outcome = rehearsed(context, args, &chain, &choice, &mut cache).await?;
+    let lock = chain.updated_lock(&outcome.rehearsals, outcome.major);
+    chain.write_lock(&lock)?;
+    if let Err(error) = cache.save() {
+        context.tell(&format!("the outcomes could not be kept for the next time: {error}"));
+    }
+    report::show(context, &outcome, began.elapsed())
+}
+
+/// What a command found out.
+pub struct Outcome {
+    /// In the order of the plan.
+    pub rehearsals: Vec<Rehearsal>,
+    /// How many of them were known before.
+    pub cached: usize,
+    /// Major version of the server.
+    pub major: u32,
+    /// Roles that were made for the time of the rehearsal.
+    pub stubs: Vec<String>,
+}
+
+async fn rehearsed(
+    context: &Context,
+    args: &RehearseArgs,
+    chain: &Chain,
+    choice: &Choice,
+    cache: &mut Cache,
+) -> Result<Outcome, CommandError> {
+    let mut ground = Ground::choose(context, args.against.as_deref(), args.statement_limit).await?;
+    let major = ground.major();
+    let keys = chain.keys(major);
+    cache.keep_only(&keys);
+    let mut known: Vec<Option<Rehearsal>> =
+        keys.iter().map(|key| if args.all { None } else { cache.get(key) }).collect();
+    let open: Vec<usize> =
+        choice.wanted.iter().copied().filter(|at| !matches!(known.get(*at), Some(Some(_)))).collect();
+    let cached = choice.wanted.len() - open.len();
+    let mut stubs = Vec::new();
+    if let Some(last) = open.iter().max() {
+        let mut stand = ground.open(context).await?;
+        let fresh = run_open(context, chain, &open, *last, &mut stand, cache).await;
+        stubs.clone_from(&stand.stubs);
+        stand.close().await;
+        for rehearsal in fresh? {
+            let at = chain.members.iter().position(|member| member.migration.id == rehearsal.id);
+            let slot = at.and_then(|at| known.get_mut(at).zip(keys.get(at)));
+            if let Some((slot, key)) = slot {
+                cache.put(key, &rehearsal);
+                *slot = Some(rehearsal);
+            }
+        }
+    }
+    ground.close()?;
+    let mut rehearsals = Vec::new();
+    for at in &choice.wanted {
+        if let Some(Some(rehearsal)) = known.get_mut(*at).map(Option::take) {
+            let excuse = chain.members.get(*at).and_then(chain::Member::excuse);
+            rehearsals.push(Rehearsal { excuse, ..rehearsal });
+        }
+    }
+    Ok(Outcome { rehearsals, cached, major, stubs })
+}
+
+async fn run_open(
+    context: &Context,
+    chain: &Chain,
+    open: &[usize],
+    last: usize,
+    stand: &mut migengine_engine::pg::rehearse::Stand,
+    cache: &mut Cache,
+) -> Result<Vec<Rehearsal>, CommandError> {
+    server::refuse_missing_extensions(stand, chain, last).await?;
+    let items = chain.items(last, |at| open.contains(&at));
+    let mut audience = Progress { context, cache, last: items.last().map(|item| item.id.clone()) };
+    Ok(rehearse(stand, &items, &mut audience).await?)
+}
+
+/// Tells what happens, and keeps the last schema for `drift`.
+struct Progress<'a> {
+    context: &'a Context,
+    cache: &'a mut Cache,
+    last: Option<migengine_engine::id::MigrationId>,
+}
+
+impl Audience for Progress<'_> {
+    fn rehearsed(&mut self, rehearsal: &Rehearsal, schema: Option<&Schema>) {
+        if self.context.look.verbose > 0 {
+            self.context.tell(&report::line(rehearsal));
+        }
+        if let Some(schema) = schema.filter(|_| self.last.as_ref() == Some(&rehearsal.id)) {
+            self.cache.keep_schema(schema);
+        }
+    }
+}
+
+/// Holds the lock file against the folder.
+fn check(context: &Context, chain: &Chain) -> Result<Exit, CommandError> {
+    let lock = chain.read_lock()?;
+    let links: Vec<_> = chain.members.iter().map(|member| member.link.clone()).collect();
+    let found: Vec<String> = stale(&lock, &links).iter().map(ToString::to_string).collect();
+    let broken: Vec<String> = chain
+        .members
+        .iter()
+        .filter(|member| lock.get(&member.link.id).is_some_and(|entry| !entry.proven) && member.excuse().is_none())
+        .map(|member| member.link.id.to_string())
+        .collect();
+    if context.look.format == Format::Json {
+        let object = serde_json::json!({ "stale": found, "broken": broken });
+        render::data(&object.to_string());
+    }
+    if found.is_empty() && broken.is_empty() {
+        context.tell("migengine.lock fits the files, and every migration in it is proven or excused");
+        return Ok(Exit::Done);
+    }
+    if context.look.format == Format::Text {
+        found.iter().for_each(|line| render::data(line));
+        broken.iter().for_each(|id| render::data(&format!("{id} is not proven")));
+    }
+    let (code, what) = match (found.len(), broken.len()) {
+        (0, n) => ("ME609", format!("{n} of {} migrations are not proven", chain.members.len())),
+        (1, _) => ("ME610", "migengine.lock is stale in 1 place".to_owned()),
+        (n, _) => ("ME610", format!("migengine.lock is stale in {n} places")),
+    };
+    let error = CommandError::refused(code, what).exit(Exit::Differs);
+    render::line(
+        render::error_text(&error.next("migengine rehearse, then commit migengine.lock"), context.look.color)
+            .trim_end(),
+    );
+    Ok(Exit::Differs)
+}

@@ -1,0 +1,118 @@
+//! What people and programs get to see of a rehearsal.
+
+use std::time::Duration;
+
+use migengine_engine::rehearse::{Apply, Found, Reapply, Rehearsal, Rollback};
+use serde_json::{Value, json};
+
+use super::Outcome;
+use crate::args::Format;
+use crate::context::Context;
+use crate::error::{CommandError, Exit};
+use crate::render;
+
+/// With more migrations than this, those without a finding are only counted.
+const FEW: usize = 50;
+
+/// Prints it and says how the command ends.
+///
+/// # Errors
+/// None; the signature is that of a command.
+pub(super) fn show(context: &Context, outcome: &Outcome, took: Duration) -> Result<Exit, CommandError> {
+    let count = |test: fn(&Rehearsal) -> bool| outcome.rehearsals.iter().filter(|one| test(one)).count();
+    let (proven, excused, broken) = (count(Rehearsal::proven), count(Rehearsal::excused), count(Rehearsal::broken));
+    match context.look.format {
+        Format::Json => {
+            let migrations: Vec<Value> = outcome.rehearsals.iter().map(Rehearsal::to_json).collect();
+            let object = json!({
+                "migrations": migrations,
+                "proven": proven,
+                "broken": broken,
+                "excused": excused,
+                "cached": outcome.cached,
+                "server": outcome.major,
+                "stub_roles": outcome.stubs,
+            });
+            render::data(&object.to_string());
+        }
+        Format::Text => {
+            let all = outcome.rehearsals.len() <= FEW || context.look.verbose > 0;
+            for one in outcome.rehearsals.iter().filter(|one| all || !one.proven() || one.rollback != Rollback::Exact) {
+                render::data(&line(one));
+            }
+        }
+    }
+    if !outcome.stubs.is_empty() {
+        context.tell(&format!("roles made for the time of the rehearsal: {}", outcome.stubs.join(", ")));
+    }
+    let known = if outcome.cached > 0 { format!(", {} known before", outcome.cached) } else { String::new() };
+    let took = render::duration(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    context.tell(&format!(
+        "{proven} proven, {excused} excused, {broken} broken{known} (PostgreSQL {}, {took})",
+        outcome.major
+    ));
+    if broken == 0 {
+        return Ok(Exit::Done);
+    }
+    let what = format!("{broken} of {} migrations are not proven", outcome.rehearsals.len());
+    let error = CommandError::refused("ME609", what)
+        .exit(Exit::Differs)
+        .state("Only scratch databases were used; they are gone.")
+        .next("mend the scripts named above, then: migengine rehearse")
+        .next("or accept it in the header: -- Allow: unfaithful-rollback(reason), or -- Irreversible: reason");
+    render::line(render::error_text(&error, context.look.color).trim_end());
+    Ok(Exit::Differs)
+}
+
+/// One migration for people: a line, and one more for each finding.
+#[must_use]
+pub(super) fn line(one: &Rehearsal) -> String {
+    let (word, what) = verdict(one);
+    let mut text = format!("{word:<8} {}{what}", one.id);
+    if let Some(error) = &one.error {
+        let place = match (&error.file, error.line, error.column) {
+            (Some(file), Some(line), Some(column)) => format!("{file}:{line}:{column}: "),
+            (Some(file), _, _) => format!("{file}: "),
+            _ => String::new(),
+        };
+        let state = error.sqlstate.as_ref().map(|code| format!(" (SQLSTATE {code})")).unwrap_or_default();
+        text.push_str(&format!("\n           {place}[{}] {}{state}", error.code, error.message));
+        for more in [&error.detail, &error.hint].into_iter().flatten() {
+            text.push_str(&format!("\n             {}", more.replace('\n', "\n             ")));
+        }
+    }
+    let when = if one.rollback == Rollback::Exact { "after applying again" } else { "after rollback" };
+    for found in &one.diff {
+        text.push_str(&format!("\n           {}", sentence(found, when)));
+    }
+    text
+}
+
+fn sentence(found: &Found, when: &str) -> String {
+    let place = found.at.as_ref().map(|(file, line)| format!("{file}:{line}: ")).unwrap_or_default();
+    format!("{place}{} {when}", found.change)
+}
+
+fn verdict(one: &Rehearsal) -> (&'static str, String) {
+    if one.proven() {
+        let order = one.rollback == Rollback::Order || one.reapply == Reapply::Order;
+        return ("proven", if order { ": back, but for the order of columns".to_owned() } else { String::new() });
+    }
+    if one.excused() {
+        let reason = one.excuse.as_deref().unwrap_or_default();
+        let what = if one.rollback == Rollback::Irreversible { "irreversible" } else { "does not restore the schema" };
+        return ("excused", format!(": {what} ({reason})"));
+    }
+    let what = match (one.apply, one.rollback, one.reapply) {
+        (Apply::Failed, _, _) => "does not apply",
+        (_, Rollback::Failed, _) => "its reverse script fails",
+        (_, Rollback::Missing, _) => "has no reverse script, and does not say `-- Irreversible: reason`",
+        (_, Rollback::Differs, Reapply::Failed) => {
+            "its reverse script does not restore the schema, nor can it be applied again"
+        }
+        (_, Rollback::Differs, _) => "its reverse script does not restore the schema",
+        (_, _, Reapply::Failed) => "cannot be applied again after its rollback",
+        _ => "gives another schema when it is applied again",
+    };
+    ("BROKEN", format!(": {what}"))
+}

@@ -1,0 +1,251 @@
+//! Runs scripts on a scratch database, statement by statement: no journal, no history, but exact about where it failed.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::SinkExt as _;
+use tokio_postgres::CopyInSink;
+
+use crate::migration::{Part, PartKind, Script};
+use crate::pg::failure::{Fault, Site, fault};
+use crate::pg::flight::{RESET, says_false, untrue};
+use crate::pg::send::ask;
+use crate::pg::session::Session;
+use crate::run::failure::Failure;
+use crate::sql::Statement;
+
+/// What a script that does not go through leaves.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The server refused a statement. The session stands, its transaction is over or aborted.
+    Refused(Box<Failure>),
+    /// The session is gone.
+    Lost(Box<Failure>),
+}
+
+impl Broken {
+    pub(super) fn failure(&self) -> &Failure {
+        match self {
+            Self::Refused(failure) | Self::Lost(failure) => failure,
+        }
+    }
+
+    pub(super) fn into_failure(self) -> Failure {
+        match self {
+            Self::Refused(failure) | Self::Lost(failure) => *failure,
+        }
+    }
+}
+
+/// A session and how long a statement may take in it.
+#[derive(Clone, Copy)]
+pub(super) struct Runner<'a> {
+    pub(super) session: &'a Session,
+    pub(super) limit: Duration,
+}
+
+/// Data sent at once, in bytes.
+const CHUNK: usize = 256 * 1024;
+
+/// How long a statement that was cancelled may still take.
+const MERCY: Duration = Duration::from_secs(5);
+
+impl Runner<'_> {
+    /// One message of ours.
+    pub(super) async fn plain(&self, sql: &str) -> Result<(), Broken> {
+        self.limited(None, self.session.client.batch_execute(sql)).await
+    }
+
+    /// Waits for the server, no longer than the limit: a script may have switched the server's own limit off.
+    async fn limited<T>(
+        &self,
+        site: Option<Site<'_>>,
+        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Broken> {
+        tokio::pin!(work);
+        let broken = |error: &tokio_postgres::Error| match fault(error, site) {
+            Fault::Refused(failure) => Broken::Refused(self.explained(failure)),
+            Fault::Lost(message) => {
+                let what = format!("the session ended while this ran: {message}");
+                let failure = Failure::own("ME603", what);
+                Broken::Lost(Box::new(site.map_or(failure.clone(), |site| site.place(failure))))
+            }
+        };
+        // The server's own limit comes first where it is in force; its message names the statement as well.
+        match tokio::time::timeout(self.limit + MERCY, &mut work).await {
+            Ok(result) => result.map_err(|error| broken(&error)),
+            Err(_) => {
+                let _ignored = self.session.cancel.cancel().await;
+                let failure = Failure::own("ME604", self.too_long());
+                let failure = Box::new(site.map_or(failure.clone(), |site| site.place(failure)));
+                match tokio::time::timeout(MERCY, &mut work).await {
+                    Ok(_) => Err(Broken::Refused(failure)),
+                    Err(_) => Err(Broken::Lost(failure)),
+                }
+            }
+        }
+    }
+
+    fn too_long(&self) -> String {
+        format!("the statement ran longer than the rehearsal's limit of {} s", self.limit.as_secs())
+    }
+
+    /// A session that was terminated says so with an error of its own; a statement over the limit too.
+    fn explained(&self, mut failure: Box<Failure>) -> Box<Failure> {
+        match failure.sqlstate.as_deref() {
+            Some("57014") => {
+                failure.code = "ME604".to_owned();
+                failure.message = format!("{} ({})", self.too_long(), failure.message);
+            }
+            Some("57P01") => failure.code = "ME603".to_owned(),
+            _ => {}
+        }
+        failure
+    }
+
+    /// A whole script, each part with its own COMMIT. `verify` runs in the last transaction, or after the last part.
+    /// `mend` is asked after a part that failed; where it says yes, the part is tried again.
+    pub(super) async fn whole(
+        &self,
+        script: &Script,
+        verify: Option<&Script>,
+        mend: &mut dyn Mend,
+    ) -> Result<(), Broken> {
+        self.control(script).await?;
+        let last = script.parts.len().saturating_sub(1);
+        for (index, part) in script.parts.iter().enumerate() {
+            let verify = verify.filter(|_| index == last);
+            loop {
+                let Err(broken) = self.part(script, part, index, verify).await else { break };
+                if matches!(broken, Broken::Refused(_)) {
+                    let _ignored = self.plain("ROLLBACK").await;
+                    let _ignored = self.reset().await;
+                    if mend.mend(broken.failure()).await {
+                        continue;
+                    }
+                }
+                return Err(broken);
+            }
+        }
+        if script.parts.is_empty()
+            && let Some(verify) = verify
+        {
+            self.plain("BEGIN").await?;
+            self.checks(verify).await?;
+            self.plain("COMMIT").await?;
+        }
+        self.reset().await
+    }
+
+    async fn part(&self, script: &Script, part: &Part, index: usize, verify: Option<&Script>) -> Result<(), Broken> {
+        match &part.kind {
+            PartKind::Transaction { begin } => {
+                self.plain(&format!("BEGIN {}", begin.as_deref().unwrap_or_default())).await?;
+                self.body(script, part).await?;
+                if let Some(verify) = verify {
+                    self.checks(verify).await?;
+                }
+                self.plain("COMMIT").await
+            }
+            PartKind::Alone { .. } => {
+                if index > 0 {
+                    for setting in script.settings_before(index) {
+                        self.statement(script, setting).await?;
+                    }
+                }
+                self.body(script, part).await?;
+                match verify {
+                    Some(verify) => {
+                        self.plain("BEGIN").await?;
+                        self.checks(verify).await?;
+                        self.plain("COMMIT").await
+                    }
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// The author's own `BEGIN` and `COMMIT` are not sent, because the transaction is ours. The server reads them all the
+    /// same: psql would stumble over a `COMMIT:`.
+    pub(super) async fn control(&self, script: &Script) -> Result<(), Broken> {
+        let in_a_part = |at: usize| script.parts.iter().any(|part| part.statements.contains(&at));
+        for (_, statement) in script.statements.iter().enumerate().filter(|(at, _)| !in_a_part(*at)) {
+            let sql = statement.sql(&script.text);
+            let plain = ["begin", "commit", "end"].iter().any(|word| sql.eq_ignore_ascii_case(word));
+            if !plain {
+                self.limited(Some(Site::of(script, statement)), self.session.client.prepare(sql)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The statements of a part, in whatever transaction is open.
+    pub(super) async fn body(&self, script: &Script, part: &Part) -> Result<(), Broken> {
+        for statement in script.statements_of(part) {
+            self.statement(script, statement).await?;
+        }
+        Ok(())
+    }
+
+    async fn statement(&self, script: &Script, statement: &Statement) -> Result<(), Broken> {
+        let site = Some(Site::of(script, statement));
+        let sql = statement.sql(&script.text);
+        match script.copy_data(statement) {
+            Some(data) => self.limited(site, self.copy(sql, data)).await,
+            None => self.limited(site, self.session.client.batch_execute(sql)).await,
+        }
+    }
+
+    async fn copy(&self, sql: &str, data: &str) -> Result<(), tokio_postgres::Error> {
+        let sink: CopyInSink<Bytes> = self.session.client.copy_in(sql).await?;
+        tokio::pin!(sink);
+        for chunk in data.as_bytes().chunks(CHUNK) {
+            sink.send(Bytes::copy_from_slice(chunk)).await?;
+        }
+        sink.finish().await.map(|_| ())
+    }
+
+    /// The checks of a verify script; leaves nothing behind.
+    pub(super) async fn checks(&self, verify: &Script) -> Result<(), Broken> {
+        self.plain("SAVEPOINT migengine_verify; SET TRANSACTION READ ONLY").await?;
+        for statement in &verify.statements {
+            let site = Site::of(verify, statement);
+            let query = async {
+                let sent = ask(&self.session.client, statement.sql(&verify.text)).await?;
+                sent.answer().await.map_err(|(_, error)| error)
+            };
+            let answer = self.limited(Some(site), query).await?;
+            if says_false(&answer.first_column) {
+                return Err(Broken::Refused(Box::new(untrue(site))));
+            }
+        }
+        self.plain("ROLLBACK TO SAVEPOINT migengine_verify").await
+    }
+
+    /// What a script left in its session is gone, as it would be in the next run.
+    pub(super) async fn reset(&self) -> Result<(), Broken> {
+        self.plain(&format!("{RESET}{}; DISCARD TEMP", self.session.settings_sql())).await
+    }
+
+    /// The same inside a transaction, where what a COMMIT would check is checked now.
+    pub(super) async fn settle(&self) -> Result<(), Broken> {
+        self.plain("SET CONSTRAINTS ALL IMMEDIATE").await?;
+        self.reset().await
+    }
+}
+
+/// Somebody who may know how to get rid of what stands in a script's way.
+pub(super) trait Mend: Send {
+    /// Whether the part that failed should be tried again.
+    fn mend<'a>(&'a mut self, failure: &'a Failure) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+}
+
+/// Leaves everything as it is.
+pub(super) struct NoMending;
+
+impl Mend for NoMending {
+    fn mend<'a>(&'a mut self, _: &'a Failure) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(std::future::ready(false))
+    }
+}

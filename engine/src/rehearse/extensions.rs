@@ -1,0 +1,59 @@
+//! Extensions that scripts ask for, and where they come from.
+
+use std::collections::BTreeMap;
+
+use crate::migration::Script;
+
+/// The extensions that scripts create, with the file and line of the first `CREATE EXTENSION` for each.
+#[must_use]
+pub fn created_extensions<'a>(scripts: impl IntoIterator<Item = &'a Script>) -> BTreeMap<String, (String, u32)> {
+    let mut found = BTreeMap::new();
+    for script in scripts {
+        for statement in &script.statements {
+            let words: Vec<&str> =
+                statement.significant(&script.text).take(6).map(|token| token.span.of(&script.text)).collect();
+            let is = |at: usize, word: &str| words.get(at).is_some_and(|found| found.eq_ignore_ascii_case(word));
+            if !is(0, "create") || !is(1, "extension") {
+                continue;
+            }
+            let name = if is(2, "if") && is(3, "not") && is(4, "exists") { words.get(5) } else { words.get(2) };
+            if let Some(name) = name {
+                let name = match name.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')) {
+                    Some(inner) => inner.replace("\"\"", "\""),
+                    None => name.to_lowercase(),
+                };
+                found.entry(name).or_insert_with(|| (script.file.clone(), statement.position.line));
+            }
+        }
+    }
+    found
+}
+
+/// Extensions whose Debian package is not called after them: `postgresql-NN-` and this.
+const PACKAGES: &[(&str, &str)] = &[
+    ("vector", "pgvector"),
+    ("postgis", "postgis-3"),
+    ("postgis_raster", "postgis-3"),
+    ("postgis_sfcgal", "postgis-3"),
+    ("postgis_topology", "postgis-3"),
+    ("postgis_tiger_geocoder", "postgis-3"),
+    ("pg_cron", "cron"),
+    ("pg_partman", "partman"),
+    ("pg_repack", "repack"),
+    ("pg_hint_plan", "pg-hint-plan"),
+    ("pg_squeeze", "squeeze"),
+    ("timescaledb", "timescaledb"),
+];
+
+/// The Debian and Ubuntu package (from apt.postgresql.org) that most probably holds an extension.
+#[must_use]
+pub fn package_of(extension: &str, major: u32) -> String {
+    if let Some((_, package)) = PACKAGES.iter().find(|(name, _)| *name == extension) {
+        return format!("postgresql-{major}-{package}");
+    }
+    let language = ["plpython3", "plperl", "pltcl"].iter().find(|language| extension.contains(**language));
+    match language {
+        Some(language) => format!("postgresql-{language}-{major}"),
+        None => format!("postgresql-{major}-{}", extension.replace('_', "-")),
+    }
+}

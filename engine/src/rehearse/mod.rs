@@ -1,0 +1,22 @@
+//! What a rehearsal finds out, how that is judged, and what of it is kept. Pure: the shell in `pg::rehearse` runs the
+//! scripts.
+//!
+//! A rehearsal applies each migration to a scratch database, reverses it, holds the schema against the one before,
+//! applies it again and holds the schema against the one after. [`Rehearsal`] is the outcome for one migration,
+//! [`LockFile`] what travels with the files.
+
+mod blame;
+mod extensions;
+mod json;
+mod lock;
+mod portable;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+pub use blame::{blame, blame_all};
+pub use extensions::{created_extensions, package_of};
+pub use json::InvalidRehearsal;
+pub use lock::{BadLock, Entry, Link, LockFile, Stale, links, stale};
+pub use portable::portable;
+pub use verdict::{Apply, Found, HeldLock, Reapply, Rehearsal, Rollback, excuse};

@@ -1,0 +1,377 @@
+//! What the model knows: the database, its sessions, the runners' processes and journals, and the faults still to come.
+
+use std::sync::OnceLock;
+
+use migengine_engine::id::{Digest, Epoch, MigrationId, RunId, Timestamp};
+use migengine_engine::run::event::{DatabaseIdentity, Event, PlannedStep, Recorded, RunStarted};
+use migengine_engine::run::state::{
+    Direction, Rest, RestReason, RunKind, RunSnapshot, RunState, StepSnapshot, StepState,
+};
+use migengine_engine::run::transition::IllegalEvent;
+
+/// Steps of the plan.
+pub const STEPS: usize = 2;
+
+/// A concurrently built index. The flag tells one build from the one before it, as an OID does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ix {
+    Absent,
+    Invalid(bool),
+    Valid(bool),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RowState {
+    Begun,
+    Applied,
+    Undoing,
+}
+
+/// A history row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Row {
+    pub state: RowState,
+    pub done: u8,
+    pub before: Option<Ix>,
+}
+
+/// The run table and the mirror of the journal, of the newest run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RunRow {
+    pub run: u8,
+    pub over: bool,
+    pub mirror: Option<Fold>,
+}
+
+/// What is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Db {
+    pub epoch: u8,
+    pub rows: [Option<Row>; STEPS],
+    /// How often the transactional effect of a step is there: 0 or 1, or something went wrong.
+    pub tx: [i8; STEPS],
+    pub ix: [Ix; STEPS],
+    pub generation: [bool; STEPS],
+    pub run: Option<RunRow>,
+}
+
+/// A message to the server. Each is one transaction or one statement outside of one. What is sent before a COMMIT
+/// shows nothing and its fence holds until then, so a transaction is one act here, at the moment of its COMMIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Msg {
+    Read,
+    LockRead,
+    Raise { run: u8 },
+    Do { step: u8, undo: bool, mirror: Fold },
+    PartTx { step: u8, undo: bool, done: u8, mirror: Fold },
+    Look { step: u8 },
+    Mark { step: u8, mark: Mark, mirror: Fold },
+    Build { step: u8 },
+    Drop { step: u8 },
+    Verify,
+    Publish { mirror: Fold },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mark {
+    Parts { undo: bool, done: u8, before: Option<Ix> },
+    Applied,
+    Gone,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reply {
+    Ok,
+    Busy,
+    Read { db: Db },
+    Epoch { db: Db },
+    Looked { held: bool, ix: Ix },
+    Refused { ix: Ix },
+}
+
+/// A session on the server. It lives on for a while when its client is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Backend {
+    pub runner: u8,
+    pub epoch: u8,
+    pub lock: bool,
+    pub client: bool,
+    pub phase: u8,
+    pub msg: Option<Msg>,
+    pub reply: Option<Reply>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StepFold {
+    pub id: u8,
+    pub state: StepState,
+    pub done: u8,
+}
+
+/// A journal, folded: what is left of `RunSnapshot` once times, texts and counters are taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fold {
+    pub run: u8,
+    pub kind: RunKind,
+    pub state: RunState,
+    pub direction: Direction,
+    pub rest: Option<(RestReason, Option<u32>)>,
+    pub epoch: u8,
+    pub len: u8,
+    pub steps: [StepFold; STEPS],
+}
+
+/// How the last command of a runner ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Exit {
+    Never,
+    Killed,
+    Busy,
+    Nothing,
+    Final,
+    Rest(RestReason),
+    /// Standing: exit 6.
+    Refused,
+}
+
+/// What a running process waits for or does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pc {
+    /// A new command without a run: it plans under the lock.
+    Open,
+    Loop,
+    /// The first `n` of the queue are left to do.
+    Pipe,
+    Parts(Parts),
+    Closing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Parts {
+    pub index: u8,
+    pub part: u8,
+    pub stage: Stage,
+    pub before: Option<Ix>,
+    pub sweep: bool,
+    pub done: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    Tx,
+    Look,
+    Announce,
+    Sweep,
+    Send,
+    Record,
+    Finish,
+    CleanSweep,
+    CleanGone,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Progress {
+    pub done: u8,
+    pub before: Option<Ix>,
+}
+
+/// A process: all of it is lost when it dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Process {
+    pub fold: Option<Fold>,
+    pub stop: bool,
+    pub pc: Pc,
+    pub session: bool,
+    pub seen: Option<Db>,
+    pub progress: [Option<Progress>; STEPS],
+    pub queue: [Option<u8>; STEPS],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Runner {
+    /// The journal on disk.
+    pub disk: Option<Fold>,
+    /// The highest epoch it ever held.
+    pub floor: u8,
+    /// Steps it says are in effect.
+    pub known: u8,
+    /// Whether what the mirror holds of the run is a beginning of this journal.
+    pub synced: bool,
+    pub runs: u8,
+    pub exit: Exit,
+    pub process: Option<Process>,
+}
+
+/// Faults that may still happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Budget {
+    pub crash: u8,
+    pub cut: u8,
+    pub server: u8,
+    /// A statement is refused.
+    pub fail: u8,
+    /// The database cannot be reached for longer than the runner tries.
+    pub away: u8,
+    /// A signal.
+    pub stop: u8,
+    /// A person asks for `rollback --run`.
+    pub rollback: u8,
+    /// A journal is lost.
+    pub loss: u8,
+    pub restore: u8,
+    pub failover: u8,
+    /// A script lets the runner lock go.
+    pub unlock: u8,
+}
+
+/// What must never be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bad {
+    AppliedTwice,
+    SilentlyRunAgain,
+    SupersededWrote,
+    CommittedNotInEffect,
+    RolledBackInEffect,
+    NeedlessPerson,
+    IllegalEvent,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct State {
+    pub db: Db,
+    pub backup: Option<Db>,
+    pub replica: Option<Db>,
+    pub backends: [Option<Backend>; 4],
+    pub runners: [Runner; 2],
+    pub budget: Budget,
+    /// A fault after which a person may have to be asked has happened.
+    pub excused: bool,
+    /// The server was down, and numbers of transactions it forgot are given out again.
+    pub reused: bool,
+    pub bad: Option<Bad>,
+}
+
+fn started(kind: RunKind) -> &'static RunStarted {
+    static BOTH: OnceLock<[RunStarted; 2]> = OnceLock::new();
+    let both = BOTH.get_or_init(|| {
+        [RunKind::Apply, RunKind::Rollback].map(|kind| RunStarted {
+            kind,
+            steps: Vec::new(),
+            plan_hash: Digest::ZERO,
+            database: DatabaseIdentity::default(),
+            engine: String::new(),
+            actor: String::new(),
+            unwind_on_failure: false,
+        })
+    });
+    &both[usize::from(kind == RunKind::Rollback)]
+}
+
+fn planned(step: &StepFold) -> PlannedStep {
+    static ID: OnceLock<MigrationId> = OnceLock::new();
+    PlannedStep {
+        id: ID.get_or_init(|| MigrationId::new("1_step").unwrap()).clone(),
+        requires: Vec::new(),
+        content: Digest::ZERO,
+        tokens: Digest::ZERO,
+        transactional: step.id == 0,
+        reversible: true,
+    }
+}
+
+const RUN: RunId = RunId::from_bytes([0; 16]);
+
+impl Fold {
+    /// The run right after its first event, which the engine folds.
+    pub fn begin(run: u8, kind: RunKind, ids: &[u8]) -> Self {
+        let mut steps = [StepFold { id: u8::MAX, state: StepState::Pending, done: 0 }; STEPS];
+        for (step, id) in steps.iter_mut().zip(ids) {
+            step.id = *id;
+        }
+        let len = ids.len() as u8;
+        let event = RunStarted { steps: steps.iter().take(ids.len()).map(planned).collect(), ..started(kind).clone() };
+        let first = Recorded { run: RUN, seq: 1, at: Timestamp(0), event: Event::RunStarted(Box::new(event)) };
+        let snapshot = RunSnapshot::begin(RUN, &first).unwrap();
+        let mut fold = Self {
+            run,
+            kind,
+            state: RunState::Preflight,
+            direction: Direction::Forward,
+            rest: None,
+            epoch: 0,
+            len,
+            steps,
+        };
+        fold.take(&snapshot);
+        fold
+    }
+
+    /// The snapshot the engine's functions want.
+    pub fn snapshot(&self) -> RunSnapshot {
+        let steps = &self.steps[..usize::from(self.len)];
+        let snapshot = |step: &StepFold| StepSnapshot {
+            state: step.state,
+            attempts: 1,
+            parts_done: step.done.into(),
+            duration_us: None,
+            failure: None,
+            recovered: None,
+            attested: None,
+            tried: None,
+        };
+        RunSnapshot {
+            run: RUN,
+            started: RunStarted { steps: steps.iter().map(planned).collect(), ..started(self.kind).clone() },
+            started_at: Timestamp(0),
+            state: self.state,
+            direction: self.direction,
+            rest: self.rest.map(|(reason, step)| Rest { reason, step, message: String::new() }),
+            steps: steps.iter().map(snapshot).collect(),
+            epoch: (self.epoch > 0).then(|| Epoch(self.epoch.into())),
+            finished_at: None,
+            events: 1,
+        }
+    }
+
+    fn take(&mut self, snapshot: &RunSnapshot) {
+        self.state = snapshot.state;
+        self.direction = snapshot.direction;
+        self.rest = snapshot.rest.as_ref().map(|rest| (rest.reason, rest.step));
+        self.epoch = snapshot.epoch.map_or(0, |epoch| u8::try_from(epoch.0).unwrap());
+        for (fold, step) in self.steps.iter_mut().zip(&snapshot.steps) {
+            fold.state = step.state;
+            fold.done = u8::try_from(step.parts_done).unwrap();
+        }
+    }
+
+    /// Folds events in, by the engine's own transition function.
+    pub fn fold(&mut self, events: impl IntoIterator<Item = Event>) -> Result<(), IllegalEvent> {
+        let mut snapshot = self.snapshot();
+        for event in events {
+            let record = Recorded { run: RUN, seq: snapshot.events + 1, at: Timestamp(0), event };
+            snapshot.apply(&record)?;
+        }
+        self.take(&snapshot);
+        Ok(())
+    }
+
+    pub fn step(&self, index: u8) -> StepFold {
+        self.steps[usize::from(index)]
+    }
+
+    pub fn unwinding(&self) -> bool {
+        self.direction == Direction::Unwinding
+    }
+}
+
+impl State {
+    pub fn live(&self, runner: usize) -> Option<usize> {
+        self.backends
+            .iter()
+            .position(|backend| backend.is_some_and(|backend| backend.client && usize::from(backend.runner) == runner))
+    }
+
+    pub fn blame(&mut self, bad: Bad) {
+        self.bad.get_or_insert(bad);
+    }
+}

@@ -1,0 +1,273 @@
+//! `rehearse`, `schema` and `drift`, with real servers.
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::Value;
+use support::{Cluster, Database, Project};
+
+/// A project whose rehearsals take place beside an empty database of the test server.
+fn project(database: &Database<'_>) -> Project {
+    Project::new(database)
+}
+
+fn rehearse(project: &Project, ground: &Database<'_>, more: &[&str], code: i32) -> Value {
+    let url = ground.url();
+    project.run_json(&[&["rehearse", "--against", url.as_str()], more].concat(), code)
+}
+
+fn verdicts(report: &Value) -> Vec<String> {
+    let word = |one: &Value, name: &str| one[name].as_str().unwrap().to_owned();
+    let list = report["migrations"].as_array().unwrap();
+    list.iter()
+        .map(|one| {
+            format!("{} {} {} {}", word(one, "id"), word(one, "apply"), word(one, "rollback"), word(one, "reapply"))
+        })
+        .collect()
+}
+
+#[test]
+fn each_kind_of_outcome_is_told_apart() {
+    let ground = Cluster::shared().database();
+    let project = project(&ground);
+    project.pair("001_users", "CREATE TABLE users (id int PRIMARY KEY, email text);", "DROP TABLE users;");
+    project.pair("002_index", "CREATE INDEX users_email ON users (email);", "-- keeps it\nSELECT 1;");
+    project.pair("003_drop", "ALTER TABLE users DROP COLUMN id;", "ALTER TABLE users ADD COLUMN id int PRIMARY KEY;");
+    project.pair("004_broken", "CREATE TABLE t (id int);", "DROP TABLE\n  tt;");
+    project.write("005_forgotten.sql", "CREATE TABLE forgotten (id int);");
+    project.write("006_on_purpose.sql", "-- Irreversible: the data is gone\nDROP TABLE forgotten;");
+    project.pair(
+        "007_excused",
+        "-- Allow: unfaithful-rollback(the old index was never used)\nDROP INDEX IF EXISTS users_email;",
+        "SELECT 1;",
+    );
+    project.pair("008_concurrently", "CREATE INDEX CONCURRENTLY t_id ON t (id);", "DROP INDEX CONCURRENTLY t_id;");
+    project.pair("009_twice", "CREATE SEQUENCE s;", "SELECT 1;");
+    project.pair("010_own", "BEGIN;\nCREATE VIEW v AS SELECT 1 AS one;\nCOMMIT;\n", "BEGIN;\nDROP VIEW v;\nCOMMIT;\n");
+    let copy = "CREATE TABLE c (n int, t text);\nCOPY c FROM stdin;\n1\tone\n2\t\\N\n\\.\nCREATE INDEX c_n ON c (n);\n";
+    project.pair("011_copy", copy, "DROP TABLE c;");
+    let report = rehearse(&project, &ground, &[], 3);
+    let expected = [
+        "001_users ok exact exact",
+        "002_index ok differs failed",
+        "003_drop ok order exact",
+        "004_broken ok failed skipped",
+        "005_forgotten ok missing skipped",
+        "006_on_purpose ok irreversible skipped",
+        "007_excused ok differs exact",
+        "008_concurrently ok exact exact",
+        "009_twice ok differs failed",
+        "010_own ok exact exact",
+        "011_copy ok exact exact",
+    ];
+    assert_eq!(verdicts(&report), expected, "{report:#}");
+    assert_eq!(
+        (report["proven"].as_u64(), report["excused"].as_u64(), report["broken"].as_u64()),
+        (Some(5), Some(2), Some(4))
+    );
+    let of = |id: &str| report["migrations"].as_array().unwrap().iter().find(|one| one["id"] == id).unwrap().clone();
+    let diff = &of("002_index")["diff"][0];
+    assert_eq!((diff["object"].as_str(), diff["change"].as_str()), (Some("index users_email"), Some("is extra")));
+    let error = &of("004_broken")["error"];
+    assert_eq!((error["sqlstate"].as_str(), error["line"].as_u64()), (Some("42P01"), Some(1)), "{error}");
+    assert!(error["file"].as_str().unwrap().ends_with("004_broken_rollback.sql"));
+    assert_eq!(ground.psql("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"), "0");
+    assert_eq!(leftovers(&ground), "0", "scratch databases are removed");
+    let text = project.run(&["rehearse", "--against", &ground.url()]).expect(3);
+    assert!(text.stdout.contains("002_index_rollback.sql"), "{text}");
+    assert!(text.stdout.contains("index users_email is extra after rollback"), "{text}");
+    assert!(text.stderr.contains("11 known before"), "{text}");
+}
+
+fn leftovers(ground: &Database<'_>) -> String {
+    ground.psql("SELECT count(*) FROM pg_database WHERE datname LIKE 'migengine_rehearsal%'")
+}
+
+#[test]
+fn what_does_not_apply_takes_only_its_dependants_along() {
+    let ground = Cluster::shared().database();
+    let project = project(&ground);
+    project.pair("001_a", "CREATE TABLE a (id int);", "DROP TABLE a;");
+    project.pair("002_b", "CREATE TABLE b (id intt);", "DROP TABLE b;");
+    project.pair("003_c", "CREATE TABLE c (id int);", "DROP TABLE c;");
+    project.pair("004_d", "-- Requires: 001\nCREATE TABLE d (id int);", "DROP TABLE d;");
+    project.pair("005_e", "-- Requires: 004\nCREATE TABLE e (id int);", "DROP TABLE e;");
+    project.write("005_e_verify.sql", "SELECT false;");
+    let report = rehearse(&project, &ground, &[], 3);
+    let expected = [
+        "001_a ok exact exact",
+        "002_b failed failed skipped",
+        "003_c failed failed skipped",
+        "004_d ok exact exact",
+        "005_e failed failed skipped",
+    ];
+    assert_eq!(verdicts(&report), expected, "{report:#}");
+    let codes: Vec<&str> = [1, 2, 4].map(|at| report["migrations"][at]["error"]["code"].as_str().unwrap()).to_vec();
+    assert_eq!(codes, ["ME605", "ME606", "ME403"]);
+}
+
+#[test]
+fn the_lock_file_and_the_cache_follow_the_files() {
+    let ground = Cluster::shared().database();
+    let project = project(&ground);
+    project.run(&["rehearse", "--check"]).expect(5);
+    project.pair("001_a", "CREATE TABLE a (id int);", "DROP TABLE a;");
+    project.run(&["rehearse", "--check"]).expect(3);
+    project.pair("002_b", "CREATE TABLE b (id int);", "DROP TABLE b;");
+    rehearse(&project, &ground, &[], 0);
+    project.run(&["rehearse", "--check"]).expect(0);
+    let lock = std::fs::read_to_string(project.migrations().join("migengine.lock")).unwrap();
+    assert_eq!(lock.lines().filter(|line| !line.starts_with('#')).count(), 2);
+    assert_eq!(rehearse(&project, &ground, &[], 0)["cached"], 2);
+    assert_eq!(rehearse(&project, &ground, &["--all"], 0)["cached"], 0);
+    // A comment in a reverse script moves lines, but proves nothing new.
+    project.write("002_b_rollback.sql", "-- gone\nDROP TABLE b;");
+    project.run(&["rehearse", "--check"]).expect(0);
+    project.write("002_b_rollback.sql", "DROP TABLE b CASCADE;");
+    let stale = project.run(&["rehearse", "--check"]).expect(3);
+    assert!(stale.stdout.contains("the reverse script of 002_b was changed"), "{stale}");
+    assert_eq!(rehearse(&project, &ground, &[], 0)["cached"], 1);
+    project.pair("003_c", "CREATE TABLE c (id int);", "SELECT 1;");
+    rehearse(&project, &ground, &["--to", "2"], 0);
+    project.run(&["rehearse", "--check"]).expect(3);
+    let report = rehearse(&project, &ground, &["3"], 3);
+    assert_eq!(verdicts(&report), ["003_c ok differs failed"]);
+    let broken = project.run(&["rehearse", "--check"]).expect(3);
+    assert!(broken.stdout.contains("003_c is not proven"), "{broken}");
+    std::fs::write(project.migrations().join("migengine.lock"), "<<<<<<< ours\n").unwrap();
+    let bad = project.run(&["rehearse", "--check"]).expect(3);
+    assert!(bad.stderr.contains("ME611") && bad.stderr.contains("line 1"), "{bad}");
+}
+
+#[test]
+fn bad_scripts_are_survived() {
+    let cluster = Cluster::start();
+    let ground = cluster.database();
+    let project = project(&ground);
+    project.pair(
+        "001_role",
+        "CREATE TABLE a (id int); GRANT SELECT ON a TO stub_reader; ALTER TABLE a OWNER TO stub_owner;",
+        "DROP TABLE a;",
+    );
+    project.pair("002_suicide", "CREATE TABLE b (id int);", "SELECT pg_terminate_backend(pg_backend_pid());");
+    project.pair("003_endless", "SET statement_timeout = 0; CREATE TABLE c (id int);", "SELECT pg_sleep(600);");
+    project.pair(
+        "004_role",
+        "CREATE ROLE rehearsed_role; CREATE TABLE d (id int);",
+        "DROP TABLE d; DROP ROLE rehearsed_role;",
+    );
+    let began = Instant::now();
+    let report = rehearse(&project, &ground, &["--statement-limit", "2s"], 3);
+    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+    let expected = [
+        "001_role ok exact exact",
+        "002_suicide ok failed skipped",
+        "003_endless ok failed skipped",
+        "004_role ok exact exact",
+    ];
+    assert_eq!(verdicts(&report), expected, "{report:#}");
+    assert_eq!(report["stub_roles"], serde_json::json!(["stub_reader", "stub_owner"]));
+    let code = |at: usize| report["migrations"][at]["error"]["code"].as_str().unwrap().to_owned();
+    assert_eq!((code(1).as_str(), code(2).as_str()), ("ME603", "ME604"), "{report:#}");
+    let roles = "SELECT count(*) FROM pg_roles WHERE rolname ~ '^stub_|^rehearsed_'";
+    assert_eq!(ground.psql(roles), "0", "roles are removed");
+    assert_eq!(leftovers(&ground), "0");
+    // Refusals.
+    project.write("005_extension.sql", "CREATE EXTENSION IF NOT EXISTS no_such_extension;");
+    let missing = project.run(&["rehearse", "--against", &ground.url()]).expect(5);
+    assert!(missing.stderr.contains("no_such_extension") && missing.stderr.contains("apt install"), "{missing}");
+    ground.psql("CREATE TABLE somebodys (id int)");
+    let full = project.run(&["rehearse", "--against", &ground.url()]).expect(5);
+    assert!(full.stderr.contains("ME601") && full.stderr.contains("table somebodys"), "{full}");
+}
+
+#[test]
+fn drift_is_found_and_shown() {
+    let cluster = Cluster::shared();
+    let (ground, live) = (cluster.database(), cluster.database());
+    let project = Project::new(&live);
+    project.pair("001_a", "CREATE TABLE a (id int);", "DROP TABLE a;");
+    project.pair("002_b", "CREATE TABLE b (id int);", "DROP TABLE b;");
+    project.run(&["drift"]).expect(5);
+    rehearse(&project, &ground, &[], 0);
+    project.run(&["drift", "--exit-code"]).expect(0);
+    project.run(&["apply", "--yes"]).expect(0);
+    assert_eq!(project.run_json(&["drift", "--exit-code"], 0)["drift"], false);
+    live.psql("ALTER TABLE a ADD COLUMN by_hand text");
+    let drift = project.run_json(&["drift", "--exit-code"], 3);
+    assert_eq!(drift["diff"][0]["object"], "column a.by_hand", "{drift}");
+    project.run(&["drift"]).expect(0);
+    let text = project.run(&["schema"]).expect(0);
+    assert!(text.stdout.contains("table public.a") && !text.stdout.contains("migengine"), "{text}");
+    let json = project.run(&["schema", "--format", "json"]).expect(0);
+    std::fs::write(project.path().join("now.json"), &json.stdout).unwrap();
+    assert_eq!(project.run_json(&["schema", "--diff", "now.json", "live", "--exit-code"], 0)["verdict"], "exact");
+    let diff = project.run_json(&["schema", "--diff", ground.url().as_str(), "live", "--exit-code"], 3);
+    assert!(diff["diff"].as_array().unwrap().iter().any(|change| change["object"] == "table b"), "{diff}");
+}
+
+/// The private server, which is also what `--embedded` would use for its data, but never the same one.
+#[test]
+fn the_private_server_is_used_without_against() {
+    let project = Project::without_url();
+    // Short, and reachable for the server's own user.
+    let home = tempfile::Builder::new().prefix("me-r-").tempdir_in("/tmp").unwrap();
+    std::fs::set_permissions(home.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let embedded = format!("--embedded={}", home.path().join("e").display());
+    project.pair("001_a", "CREATE TABLE a (id int);", "DROP TABLE a;");
+    let report = project.run_json(&[&embedded, "rehearse"], 0);
+    assert_eq!(verdicts(&report), ["001_a ok exact exact"]);
+    let began = Instant::now();
+    assert_eq!(project.run_json(&[&embedded, "rehearse"], 0)["cached"], 1);
+    println!("nothing changed: {:?}", began.elapsed());
+    let state = project.run(&[embedded.as_str(), "apply", "--yes"]).expect(0);
+    assert!(state.stderr.contains("committed"), "{state}");
+    project.run(&[embedded.as_str(), "drift", "--exit-code"]).expect(0);
+}
+
+/// Other projects' migrations, and what a replay with psql and `pg_dump` found about them.
+#[test]
+fn the_corpora_get_the_verdicts_of_a_replay_with_psql() {
+    let Some(corpora) = support::corpora() else { return };
+    let full = std::env::var_os("MIGENGINE_FULL").is_some();
+    let sets: &[&str] = if full { &["svix", "firefly", "crates-io"] } else { &["svix", "firefly"] };
+    for set in sets {
+        agrees(&corpora.join(set), set);
+    }
+}
+
+fn agrees(folder: &Path, set: &str) {
+    let ground = Cluster::shared().database();
+    let project = project(&ground);
+    project.copy_from(&folder.join("migrations"));
+    let began = Instant::now();
+    let report = rehearse(&project, &ground, &[], 3);
+    println!("{set}: {:?} for {}", began.elapsed(), report["migrations"].as_array().unwrap().len());
+    let expected = std::fs::read_to_string(folder.join("verdicts.csv")).unwrap();
+    let mut wrong = Vec::new();
+    for line in expected.lines().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        let rollback = match fields[3] {
+            "exact" => "exact",
+            "order-only" => "order",
+            "DIFF" => "differs",
+            "FAIL" => "failed",
+            other => panic!("{other}"),
+        };
+        let one = report["migrations"].as_array().unwrap().iter().find(|one| one["id"] == fields[0]);
+        let one = one.unwrap_or_else(|| panic!("{} is missing", fields[0]));
+        if one["apply"] != "ok" || one["rollback"] != rollback {
+            wrong.push(format!("{line}\n  {one}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{set}: {} disagreements\n{}", wrong.len(), wrong.join("\n"));
+    let began = Instant::now();
+    let again = rehearse(&project, &ground, &[], 3);
+    println!("{set}: nothing changed: {:?}", began.elapsed());
+    assert_eq!(again["broken"], report["broken"]);
+    assert_eq!(again["cached"].as_u64().unwrap() as usize, report["migrations"].as_array().unwrap().len());
+}

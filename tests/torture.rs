@@ -1,0 +1,103 @@
+//! The crash laboratory. `cargo test --test torture` tries a small share of everything; `make torture` all of it, with
+//! ROUNDS and SEED for what is random, STRIDE to try every n-th case only, and ONLY for the rows whose number it is.
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/mod.rs"]
+mod support;
+#[path = "torture/mod.rs"]
+mod torture;
+
+use torture::lab::Table;
+use torture::{history, matrix, races, random, twice, wire};
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn stride(default: usize) -> usize {
+    number("STRIDE").map_or(default, |stride| usize::try_from(stride).unwrap().max(1))
+}
+
+/// Random, unless it was given: a failure names it.
+fn seed() -> u64 {
+    let nanos = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+    number("SEED").unwrap_or_else(|| u64::try_from(nanos % 1_000_000_000_000).unwrap_or_default())
+}
+
+/// Crash points are there in builds with debug assertions only.
+fn armed() -> bool {
+    if !cfg!(debug_assertions) {
+        println!("skipped: a release build has no crash points");
+    }
+    cfg!(debug_assertions)
+}
+
+#[test]
+fn a_share_of_the_kill_matrix() {
+    if armed() {
+        let table = Table::default();
+        matrix::matrix(&table, stride(101));
+        table.conclude();
+    }
+}
+
+#[test]
+fn random_kills_of_random_graphs() {
+    let table = Table::default();
+    random::random(&table, number("ROUNDS").unwrap_or(40), seed());
+    table.conclude();
+}
+
+#[test]
+fn a_share_of_the_cuts() {
+    let table = Table::default();
+    wire::wire(&table, stride(2003));
+    table.conclude();
+}
+
+#[test]
+fn races_and_repetitions() {
+    let table = Table::default();
+    races::races(&table, number("ROUNDS").unwrap_or(6), seed());
+    twice::all(&table);
+    table.conclude();
+}
+
+#[test]
+fn a_database_that_went_back_is_refused() {
+    let table = Table::default();
+    history::restores(&table, 4);
+    history::failovers(&table, 1);
+    history::old_journals(&table);
+    table.conclude();
+}
+
+/// Everything.
+#[test]
+#[ignore = "up to an hour: make torture"]
+fn torture() {
+    let table = Table::default();
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let wanted = |row: &str| only.is_empty() || only.split(',').any(|one| one == row);
+    if wanted("1") && armed() {
+        matrix::matrix(&table, stride(1));
+    }
+    if wanted("2") {
+        random::random(&table, number("ROUNDS").unwrap_or(10_000), seed());
+    }
+    if wanted("3") {
+        wire::wire(&table, stride(1));
+    }
+    if wanted("7") {
+        history::restores(&table, 50);
+        history::failovers(&table, 50);
+        history::old_journals(&table);
+    }
+    if wanted("8") {
+        races::races(&table, number("ROUNDS").unwrap_or(1000).min(1000), seed());
+    }
+    if wanted("9") {
+        twice::all(&table);
+    }
+    table.conclude();
+}

@@ -1,0 +1,136 @@
+//! Row 7: the database went back in time, by a restored backup or by a failover that lost commits. Nothing may run on
+//! the journal's word then, nor on the database's.
+
+use std::path::Path;
+use std::process::Command;
+
+use migengine_cli::embedded::ServerUser;
+
+use super::kinds::{KINDS, Kind};
+use super::lab::{Lab, Scratch, Table, run};
+use super::matrix::copy_dir;
+use super::oracle;
+use crate::support::{Output, Project};
+
+/// Commands that must not do anything to a database that went back.
+const REFUSED: &[&[&str]] = &[
+    &["apply", "--yes"],
+    &["apply", "--resume", "--yes"],
+    &["rollback", "--last", "1", "--yes"],
+    &["rollback", "--run", "last", "--yes"],
+];
+
+fn refused(db: &Scratch<'_>, project: &Project) -> Result<(), String> {
+    let fingerprint = || (oracle::shape(db), oracle::counted(db), db.sql("SELECT epoch FROM migengine.lease"));
+    let before = fingerprint();
+    for args in REFUSED {
+        let output: Output = run(project, args, &[]);
+        if output.code != Some(6) {
+            return Err(format!("{args:?} was not refused with exit 6: {output}"));
+        }
+        if !output.stderr.contains("epoch") {
+            return Err(format!("{args:?} does not show both heads: {output}"));
+        }
+        if fingerprint() != before {
+            return Err(format!("{args:?} changed something: {output}"));
+        }
+    }
+    Ok(())
+}
+
+/// A backup is taken, the rest is applied (or reversed), the backup is put back.
+fn restored(lab: &Lab, case: &(usize, bool)) -> Result<(), String> {
+    let (kind, forward): (&Kind, bool) = (&KINDS[case.0], case.1);
+    let db = lab.copy("base");
+    let project = db.project();
+    kind.write(&project);
+    let (first, then): (&[&str], &[&str]) = if forward {
+        (&["apply", "1_first", "--yes"], &["apply", "--yes"])
+    } else {
+        (&["apply", "--yes"], &["rollback", "--last", "2", "--yes"])
+    };
+    run(&project, first, &[]).expect(0);
+    let backup = lab.copy(&db.name);
+    run(&project, then, &[]).expect(0);
+    let name = db.name.clone();
+    drop(db);
+    lab.sql("postgres", &format!("ALTER DATABASE {} RENAME TO {name}", backup.name));
+    std::mem::forget(backup);
+    let db = Scratch { lab, name };
+    refused(&db, &project)
+}
+
+/// Backups put back.
+pub fn restores(table: &Table, rounds: usize) {
+    let cases: Vec<(usize, bool)> = (0..rounds).map(|n| (n / 2 % KINDS.len(), n % 2 == 0)).collect();
+    let describe = |case: &(usize, bool)| format!("{} {}", KINDS[case.0].name, if case.1 { "forward" } else { "back" });
+    table.all("7 restored backup: refused", &cases, Lab::start, restored, describe);
+}
+
+/// A standby that did not get the last commits takes the place of its primary: the same cluster, an older state. What
+/// the program sees is the data folder as it was when the line to the standby broke.
+fn failed_over(lab: &Lab, round: &usize) -> Result<(), String> {
+    let kind = &KINDS[round % KINDS.len()];
+    let db = lab.copy("base");
+    let project = db.project();
+    kind.write(&project);
+    run(&project, &["apply", "1_first", "--yes"], &[]).expect(0);
+    let (data, standby) = (lab.cluster.dir().join("data"), lab.cluster.dir().join("standby"));
+    let user = ServerUser::current().map_err(|error| error.to_string())?;
+    let copied = streaming_copy(lab, &user, &standby);
+    let ended = if copied { Ok(()) } else { Err("pg_basebackup did not work".to_owned()) };
+    ended?;
+    run(&project, &["apply", "--yes"], &[]).expect(0);
+    lab.cluster.kill_nine();
+    let old = lab.cluster.dir().join(format!("old{round}"));
+    std::fs::rename(&data, &old).map_err(|error| error.to_string())?;
+    std::fs::rename(&standby, &data).map_err(|error| error.to_string())?;
+    lab.cluster.restart();
+    std::fs::remove_dir_all(&old).ok();
+    refused(&db, &project)
+}
+
+/// What a standby has when its line breaks now: a base backup with the log that belongs to it, ready to be promoted.
+fn streaming_copy(lab: &Lab, user: &ServerUser, to: &Path) -> bool {
+    let program = lab.cluster.program("pg_basebackup");
+    let mut command: Command = user.command(program.get_program());
+    command.args(["-h", lab.cluster.dir().to_str().unwrap_or_default(), "-p", &lab.cluster.port().to_string()]);
+    command.args(["-U", "postgres", "-X", "stream", "-c", "fast", "--no-sync", "-D"]).arg(to);
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Failovers.
+pub fn failovers(table: &Table, rounds: usize) {
+    let cases: Vec<usize> = (0..rounds).collect();
+    let lab = || {
+        let conf = vec!["wal_level = replica".to_owned(), "max_wal_senders = 4".to_owned()];
+        let hba = vec!["local replication all trust".to_owned()];
+        Lab::start_with(crate::support::Options { conf, hba, ..crate::support::Options::default() })
+    };
+    table.all("7 failover without the last commits: refused", &cases, lab, failed_over, |round| format!("{round}"));
+}
+
+/// The journal's folder of an older day comes back (a machine restored from a snapshot): the database knows more.
+fn old_journal(lab: &Lab, kind: &Kind) -> Result<(), String> {
+    let db = lab.copy("base");
+    let project = db.project();
+    kind.write(&project);
+    run(&project, &["apply", "1_first", "--yes"], &[]).expect(0);
+    let kept = project.path().join("kept");
+    copy_dir(&project.journal(), &kept);
+    run(&project, &["apply", "--yes"], &[]).expect(0);
+    std::fs::remove_dir_all(project.journal()).map_err(|error| error.to_string())?;
+    std::fs::rename(&kept, project.journal()).map_err(|error| error.to_string())?;
+    let output = run(&project, &["apply", "--yes"], &[]);
+    oracle::same("exit code", &format!("{:?}", output.code), "Some(0)")?;
+    let tags: Vec<String> = kind.all_tags().iter().map(ToString::to_string).collect();
+    oracle::all_once(&db, &tags)?;
+    let back = run(&project, &["rollback", "--last", "3", "--yes"], &[]);
+    oracle::same("exit code", &format!("{:?}", back.code), "Some(0)")?;
+    oracle::all_undone(&db)
+}
+
+/// Journals of an older day.
+pub fn old_journals(table: &Table) {
+    table.all("7 journal of an older day", KINDS, Lab::start, old_journal, |kind| kind.name.to_owned());
+}

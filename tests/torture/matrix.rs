@@ -1,0 +1,325 @@
+//! Rows 1, 4, 9 and 10: every kind of step, stopped at every point in every way, and then brought to its end or back.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use migengine_engine::drive::points::Point;
+
+use super::kinds::{KINDS, Kind};
+use super::lab::{Lab, Scratch, Table, command, run};
+use super::oracle;
+use crate::support::project::collect;
+use crate::support::{Output, Project, wait_until};
+
+/// What happens at the point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blow {
+    /// SIGKILL for the program.
+    Kill,
+    /// SIGTERM for the program.
+    Term,
+    /// `pg_terminate_backend` for its session.
+    Backend,
+    /// `kill -9` for the whole server, which then comes back.
+    Server,
+    /// The journal's disk is full from here on.
+    Disk,
+}
+
+/// Where the run was heading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Forward,
+    Back,
+}
+
+/// What is done afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Go on in the same direction.
+    Resume,
+    /// Take the run back.
+    Unwind,
+    /// Go on on another machine, which has no journal.
+    Elsewhere,
+}
+
+#[derive(Debug, Clone)]
+pub struct Case {
+    pub kind: usize,
+    pub way: Way,
+    pub point: String,
+    pub nth: u32,
+    pub blow: Blow,
+    pub then: Then,
+}
+
+impl Case {
+    pub fn describe(&self) -> String {
+        let Self { kind, way, point, nth, blow, then } = self;
+        format!("{} {way:?}, {blow:?} at {point}:{nth}, then {then:?}", KINDS[*kind].name)
+    }
+}
+
+const RUN: &[&str] = &["--reconnect", "10s"];
+
+/// The command that brings everything forward or back.
+fn start(way: Way) -> Vec<&'static str> {
+    match way {
+        Way::Forward => [&["apply", "--yes"], RUN].concat(),
+        Way::Back => [&["rollback", "--last", "3", "--yes"], RUN].concat(),
+    }
+}
+
+/// How a kind looks before and after, in one lab, and what a later case copies.
+pub struct Stage {
+    before: String,
+    after: String,
+    /// The journal as it was after all was applied; the database is the template `done_KIND`.
+    journal: PathBuf,
+    _project: Project,
+    /// Points passed on each way, with how often.
+    points: BTreeMap<&'static str, Vec<(String, u32)>>,
+}
+
+/// The stages of one lab, made when first needed.
+#[derive(Default)]
+pub struct Stages(Mutex<BTreeMap<(usize, PathBuf), &'static Stage>>);
+
+impl Stages {
+    pub fn get(&self, lab: &Lab, kind: usize) -> &'static Stage {
+        let key = (kind, lab.cluster.dir().to_path_buf());
+        if let Some(stage) = self.0.lock().unwrap().get(&key) {
+            return stage;
+        }
+        // A handful of them lives as long as the tests do.
+        let stage: &'static Stage = Box::leak(Box::new(undisturbed(lab, &KINDS[kind])));
+        self.0.lock().unwrap().insert(key, stage);
+        stage
+    }
+}
+
+fn undisturbed(lab: &Lab, kind: &Kind) -> Stage {
+    let db = lab.copy("base");
+    let project = db.project();
+    kind.write(&project);
+    let before = oracle::shape(&db);
+    let trace = project.path().join("trace");
+    let mut points = BTreeMap::new();
+    let traced = |way: Way| {
+        let env = [("MIGENGINE_CRASH_TRACE", trace.to_str().unwrap())];
+        run(&project, &start(way), &env).expect(0);
+        passed(&trace)
+    };
+    points.insert("Forward", traced(Way::Forward));
+    let after = oracle::shape(&db);
+    oracle::all_once(&db, &tags(kind)).unwrap();
+    oracle::books(&db, &project, &ids(kind)).unwrap();
+    let journal = project.path().join("journal.kept");
+    copy_dir(&project.journal(), &journal);
+    let done = lab.copy(&db.name);
+    points.insert("Back", traced(Way::Back));
+    assert_eq!(oracle::shape(&db), before, "{}: the reverse scripts must be right", kind.name);
+    done.keep(&format!("done_{}", kind.name));
+    Stage { before, after, journal, _project: project, points }
+}
+
+fn tags(kind: &Kind) -> Vec<String> {
+    kind.all_tags().iter().map(ToString::to_string).collect()
+}
+
+fn ids(kind: &Kind) -> Vec<String> {
+    vec!["1_first".to_owned(), format!("2_{}", kind.name), "3_last".to_owned()]
+}
+
+/// Counts the lines of a trace, and removes it.
+fn passed(trace: &Path) -> Vec<(String, u32)> {
+    let mut counts = BTreeMap::new();
+    for line in std::fs::read_to_string(trace).unwrap().lines() {
+        *counts.entry(line.to_owned()).or_insert(0) += 1;
+    }
+    std::fs::remove_file(trace).unwrap();
+    counts.into_iter().collect()
+}
+
+pub fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Every case. Points inside the journal's store mean something to the process and to its disk only.
+pub fn cases(lab: &Lab, stages: &Stages) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for kind in 0..KINDS.len() {
+        let stage = stages.get(lab, kind);
+        for way in [Way::Forward, Way::Back] {
+            for (point, times) in &stage.points[format!("{way:?}").as_str()] {
+                let in_store = point.starts_with("journal.") && !Point::ALL.iter().any(|known| known.name() == point);
+                let blows: &[Blow] = if in_store {
+                    &[Blow::Kill, Blow::Disk]
+                } else {
+                    &[Blow::Kill, Blow::Term, Blow::Backend, Blow::Server]
+                };
+                for nth in 1..=*times {
+                    for &blow in blows {
+                        cases.extend(thens(way, blow).iter().map(|&then| Case {
+                            kind,
+                            way,
+                            point: point.clone(),
+                            nth,
+                            blow,
+                            then,
+                        }));
+                    }
+                }
+            }
+        }
+    }
+    cases
+}
+
+fn thens(way: Way, blow: Blow) -> &'static [Then] {
+    match (way, blow) {
+        (Way::Forward, Blow::Kill) => &[Then::Resume, Then::Unwind, Then::Elsewhere],
+        (Way::Forward, _) => &[Then::Resume, Then::Unwind],
+        (Way::Back, Blow::Kill) => &[Then::Resume, Then::Elsewhere],
+        (Way::Back, _) => &[Then::Resume],
+    }
+}
+
+/// Tries one case.
+pub fn test(lab: &Lab, stages: &Stages, case: &Case) -> Result<(), String> {
+    let kind = &KINDS[case.kind];
+    let stage = stages.get(lab, case.kind);
+    let db = match case.way {
+        Way::Forward => lab.copy("base"),
+        Way::Back => lab.copy(&format!("done_{}", kind.name)),
+    };
+    let project = db.project();
+    kind.write(&project);
+    if case.way == Way::Back {
+        copy_dir(&stage.journal, &project.journal());
+    }
+    let first = struck(lab, &db, &project, case);
+    if matches!(first.code, Some(code) if !(0..=7).contains(&code)) {
+        return Err(format!("a bug shows: {first}"));
+    }
+    if case.then == Then::Elsewhere && project.journal().exists() {
+        std::fs::remove_dir_all(project.journal()).unwrap();
+    }
+    let mut log = format!("first {first}");
+    let end = finish(&db, &project, case, &mut log);
+    let back = case.way == Way::Back || case.then == Then::Unwind;
+    let check = || {
+        end?;
+        oracle::same("schema and data", &oracle::shape(&db), if back { &stage.before } else { &stage.after })?;
+        if back {
+            oracle::all_undone(&db)?
+        } else {
+            oracle::all_once(&db, &tags(kind))?
+        }
+        oracle::books(&db, &project, if back { Vec::new() } else { ids(kind) }.as_slice())
+    };
+    check().map_err(|error| format!("{error}\n{log}"))
+}
+
+/// The run that is struck.
+fn struck(lab: &Lab, db: &Scratch<'_>, project: &Project, case: &Case) -> Output {
+    let at = format!("{}:{}", case.point, case.nth);
+    let pause = project.path().join("pause");
+    let action = match case.blow {
+        Blow::Kill => "kill",
+        Blow::Term => "term",
+        Blow::Disk => "eio",
+        Blow::Backend | Blow::Server => "pause",
+    };
+    let env = [
+        ("MIGENGINE_CRASH_AT", at.as_str()),
+        ("MIGENGINE_CRASH_ACTION", action),
+        ("MIGENGINE_CRASH_PAUSE", pause.to_str().unwrap()),
+    ];
+    let mut child = command(project, &start(case.way), &env).spawn().unwrap();
+    if action == "pause" {
+        wait_until("the point is reached", Duration::from_secs(60), || {
+            pause.exists() || child.try_wait().unwrap().is_some()
+        });
+        if case.blow == Blow::Server {
+            lab.cluster.kill_nine();
+            lab.cluster.restart();
+        } else {
+            db.sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND application_name LIKE 'migengine%'",
+            );
+        }
+        std::fs::remove_file(&pause).ok();
+    }
+    collect(child)
+}
+
+/// Brings the run to its end, or back.
+fn finish(db: &Scratch<'_>, project: &Project, case: &Case, log: &mut String) -> Result<(), String> {
+    let mut step = |args: &[&str]| {
+        let output = run(project, args, &[]);
+        *log += &format!("\n{args:?} {output}");
+        output.code
+    };
+    let applied = |db: &Scratch<'_>| {
+        db.sql("SELECT to_regclass('migengine.history') IS NOT NULL") == "t"
+            && db.sql("SELECT count(*) FROM migengine.history") != "0"
+    };
+    for _ in 0..4 {
+        let code = match (case.way, case.then) {
+            (Way::Forward, Then::Unwind) => match step(&["rollback", "--run", "last", "--yes"]) {
+                // The run never began, or never got as far as the database.
+                Some(2 | 5) if !applied(db) => return Ok(()),
+                code => code,
+            },
+            (Way::Forward, _) => match step(&["apply", "--resume", "--yes"]) {
+                // Where nothing had begun there is nothing to resume.
+                Some(0) => step(&["apply", "--yes"]),
+                code => code,
+            },
+            (Way::Back, _) => match step(&["rollback", "--resume", "--yes"]) {
+                Some(0) if applied(db) => step(&["rollback", "--last", "3", "--yes"]),
+                code => code,
+            },
+        };
+        match code {
+            Some(0) => return Ok(()),
+            Some(4 | 7) => {}
+            _ => return Err(format!("ended with {code:?}")),
+        }
+    }
+    Err("it did not come to an end".to_owned())
+}
+
+/// The matrix, or every `stride`-th case of it.
+pub fn matrix(table: &Table, stride: usize) {
+    let stages = Stages::default();
+    let all = {
+        let lab = Lab::start();
+        cases(&lab, &stages)
+    };
+    for (name, blows) in [
+        ("1 kill matrix: SIGKILL the runner", &[Blow::Kill][..]),
+        ("1 kill matrix: SIGTERM", &[Blow::Term]),
+        ("1 kill matrix: terminate the backend", &[Blow::Backend]),
+        ("1 kill matrix: kill -9 the server", &[Blow::Server]),
+        ("10 disk full at every journal write", &[Blow::Disk]),
+    ] {
+        let chosen: Vec<Case> = all.iter().filter(|case| blows.contains(&case.blow)).cloned().collect();
+        // A stride that shares no factor with the number of points goes through all of them in turn.
+        let chosen: Vec<Case> = chosen.into_iter().step_by(stride).collect();
+        table.all(name, &chosen, Lab::start, |lab, case| test(lab, &stages, case), Case::describe);
+    }
+}

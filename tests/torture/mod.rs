@@ -1,0 +1,13 @@
+//! Kills, cuts and starves the real program on real servers, and looks whether anything was lost or happened twice.
+#![allow(unreachable_pub)]
+
+pub mod history;
+pub mod kinds;
+pub mod lab;
+pub mod matrix;
+pub mod oracle;
+pub mod proxy;
+pub mod races;
+pub mod random;
+pub mod twice;
+pub mod wire;

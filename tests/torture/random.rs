@@ -1,0 +1,190 @@
+//! Row 2: random graphs of migrations, killed at random times, several times over, brought to their end or back.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::lab::{Lab, Rng, Scratch, Table, command, run};
+use super::oracle;
+use crate::support::Project;
+use crate::support::process::signal;
+use crate::support::project::collect;
+
+/// The migrations of a graph. Ten seeds share one, so that its undisturbed run is looked at once.
+struct Graph {
+    /// Id, forward, reverse.
+    migrations: Vec<(String, String, String)>,
+    tags: Vec<String>,
+}
+
+const SHARE: u64 = 10;
+
+impl Graph {
+    fn of(seed: u64) -> Self {
+        let mut rng = Rng(seed / SHARE);
+        let count = 3 + rng.below(5);
+        let (mut migrations, mut tags) = (Vec::new(), Vec::new());
+        for n in 1..=count {
+            let id = format!("{n}_m");
+            let requires: Vec<String> = (1..n).filter(|_| rng.below(3) == 0).map(|m| format!("{m}_m")).collect();
+            let requires = if requires.is_empty() { "none".to_owned() } else { requires.join(", ") };
+            let (up, down, counted) = script(n, rng.below(7));
+            migrations.push((id, format!("-- Requires: {requires}\n{up}"), down));
+            tags.extend(counted);
+        }
+        Self { migrations, tags }
+    }
+
+    fn write(&self, project: &Project) {
+        for (id, up, down) in &self.migrations {
+            project.pair(id, up, down);
+        }
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.migrations.iter().map(|(id, ..)| id.clone()).collect()
+    }
+}
+
+/// One migration of a kind. Each makes its own objects, so that any order that the graph allows is right.
+fn script(n: u64, kind: u64) -> (String, String, Vec<String>) {
+    let tag = n.to_string();
+    let count = |tag: &str, way: &str| format!("INSERT INTO counter VALUES ('{tag}', '{way}');\n");
+    let (up, down, also) = match kind {
+        0 | 1 => (format!("CREATE TABLE t{n} (n int);\n"), format!("DROP TABLE t{n};\n"), None),
+        2 => (
+            format!(
+                "BEGIN;\nCREATE TABLE t{n} (n int);\n{}COMMIT;\nBEGIN;\nSELECT 1;\n",
+                count(&format!("{n}b"), "up")
+            ),
+            format!("BEGIN;\nDROP TABLE IF EXISTS t{n};\n{}COMMIT;\nBEGIN;\n", count(&format!("{n}b"), "down")),
+            Some(format!("{n}b")),
+        ),
+        3 => (
+            format!("CREATE INDEX CONCURRENTLY i{n} ON big (n, id);\n"),
+            format!("DROP INDEX CONCURRENTLY IF EXISTS i{n};\n"),
+            None,
+        ),
+        4 => (format!("REINDEX TABLE CONCURRENTLY p{};\n", 1 + n % 2), "VACUUM big;\n".to_owned(), None),
+        5 => ("VACUUM big;\nSELECT pg_sleep(0.02);\n".to_owned(), "VACUUM p1;\n".to_owned(), None),
+        _ => (
+            format!("CREATE TYPE e{n} AS ENUM ('a', 'b');\nCREATE TABLE t{n} (e e{n});\nSELECT pg_sleep(0.02);\n"),
+            format!("DROP TABLE t{n};\nDROP TYPE e{n};\n"),
+            None,
+        ),
+    };
+    let end = if kind == 2 { "COMMIT;\n" } else { "" };
+    let ups = format!("{up}{}{end}", count(&tag, "up"));
+    let downs = format!("{down}{}{end}", count(&tag, "down"));
+    (ups, downs, [Some(tag), also].into_iter().flatten().collect())
+}
+
+/// Runs the program and sends it a signal after a random time; `None` lets it end. Returns the exit code.
+fn disturbed(project: &Project, args: &[&str], rng: &mut Rng, span: Duration, log: &mut String) -> Option<i32> {
+    let began = Instant::now();
+    let mut child = command(project, args, &[]).spawn().unwrap();
+    let after = span.mul_f64(rng.below(1000) as f64 / 1000.0);
+    let with = if rng.below(4) == 0 { Signal::SIGTERM } else { Signal::SIGKILL };
+    while began.elapsed() < after && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    if child.try_wait().unwrap().is_none() {
+        signal(i32::try_from(child.id()).unwrap(), with);
+    }
+    let output = collect(child);
+    writeln!(log, "{args:?}, {with} after {after:?}: {output}").unwrap();
+    output.code
+}
+
+/// Tries one seed.
+fn test(lab: &Lab, seed: u64) -> Result<(), String> {
+    let graph = Graph::of(seed);
+    let mut rng = Rng(seed);
+    let db = lab.copy("base");
+    let project = db.project();
+    graph.write(&project);
+    let before = oracle::shape(&db);
+    let back = rng.below(2) == 0;
+    let span = Duration::from_millis(150 + rng.below(400));
+    let mut log = format!("{:#?}\n", graph.migrations);
+    disturbed(&project, &["apply", "--yes"], &mut rng, span, &mut log);
+    for _ in 0..rng.below(3) {
+        disturbed(&project, &["apply", "--resume", "--yes"], &mut rng, span, &mut log);
+    }
+    let end = if back { unwind(&db, &project, &mut rng, span, &mut log) } else { resume(&project, &mut log) };
+    let check = || {
+        end?;
+        if back {
+            oracle::same("schema and data", &oracle::shape(&db), &before)?;
+            oracle::all_undone(&db)?;
+            return oracle::books(&db, &project, &[]);
+        }
+        oracle::all_once(&db, &graph.tags)?;
+        let other = lab.copy("base");
+        let calm = other.project();
+        graph.write(&calm);
+        run(&calm, &["apply", "--yes"], &[]).expect(0);
+        oracle::same("schema and data", &oracle::shape(&db), &oracle::shape(&other))?;
+        oracle::books(&db, &project, &graph.ids())
+    };
+    check().map_err(|error| format!("{error}\n{log}"))
+}
+
+fn resume(project: &Project, log: &mut String) -> Result<(), String> {
+    for _ in 0..4 {
+        let resumed = run(project, &["apply", "--resume", "--yes"], &[]);
+        *log += &format!("resume: {resumed}\n");
+        match resumed.code {
+            Some(0) => {
+                let rest = run(project, &["apply", "--yes"], &[]);
+                *log += &format!("apply: {rest}\n");
+                if rest.code == Some(0) {
+                    return Ok(());
+                }
+            }
+            Some(4 | 7) => {}
+            _ => return Err(format!("ended with {:?}", resumed.code)),
+        }
+    }
+    Err("it did not come to an end".to_owned())
+}
+
+/// Takes everything back, disturbed on the way too.
+fn unwind(db: &Scratch<'_>, project: &Project, rng: &mut Rng, span: Duration, log: &mut String) -> Result<(), String> {
+    let left = || {
+        db.sql("SELECT to_regclass('migengine.history') IS NOT NULL") == "t"
+            && db.sql("SELECT count(*) FROM migengine.history") != "0"
+    };
+    let all = ["rollback", "--run", "last", "--yes"];
+    disturbed(project, &all, rng, span, log);
+    for _ in 0..5 {
+        let again = run(project, &["rollback", "--resume", "--yes"], &[]);
+        *log += &format!("rollback --resume: {again}\n");
+        let code = match again.code {
+            Some(0) if !left() => return Ok(()),
+            // A run that goes forward is turned around by name; one that is over, too.
+            Some(0 | 7) => {
+                let named = run(project, &all, &[]);
+                *log += &format!("{all:?}: {named}\n");
+                named.code
+            }
+            code => code,
+        };
+        match code {
+            Some(0) if !left() => return Ok(()),
+            Some(2 | 5) if !left() => return Ok(()),
+            Some(0 | 4 | 7) => {}
+            _ => return Err(format!("ended with {code:?}")),
+        }
+    }
+    Err("it did not come to an end".to_owned())
+}
+
+/// So many seeds from `seed` on.
+pub fn random(table: &Table, rounds: u64, seed: u64) {
+    println!("2 random kills: SEED={seed} ROUNDS={rounds}");
+    let seeds: Vec<u64> = (seed..seed.saturating_add(rounds)).collect();
+    let describe = |seed: &u64| format!("replay with SEED={seed} ROUNDS=1 ONLY=2");
+    table.all("2 random kills of random graphs", &seeds, Lab::start, |lab, seed| test(lab, *seed), describe);
+}
