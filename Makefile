@@ -2,6 +2,7 @@
 # make test    every test
 # make lint    formatting, clippy, the purity of the engine, documentation
 # make bench   the benchmarks
+# make bench-traffic  what the application notices of a migration, against psql (takes some minutes)
 # make torture kills the program at random points; ROUNDS and SEED are passed on
 #
 # Each target first installs PostgreSQL server binaries where they are missing, and says so.
@@ -11,7 +12,7 @@ MIGENGINE = target/release/migengine
 # Where the demonstration runs, and keeps its journal. Its database stays between runs; see `migengine --help`.
 DEMO = target/demo
 
-.PHONY: demo test lint bench torture build postgres
+.PHONY: demo test lint bench bench-traffic torture build postgres
 
 demo: postgres build
 	@mkdir -p $(DEMO)
@@ -45,6 +46,9 @@ lint:
 bench: postgres build
 	$(CARGO) run --locked --release --package migengine-benches --bin compare -- 1000 0 3
 	$(CARGO) run --locked --release --package migengine-benches --bin compare -- 200 20 3
+
+bench-traffic: postgres build
+	python3 benches/traffic/run.py
 
 ROUNDS ?= 100
 SEED ?=

@@ -89,15 +89,50 @@ pub struct RunOptions {
     /// How long to wait for another runner's lock [default: 0s].
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub lock_wait_runner: Option<Duration>,
-    /// How long a statement may wait for a lock in the database [default: 5s].
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    /// How long one try of a step may wait for a lock: the application waits behind it [default: 100ms].
+    #[arg(long, value_name = "DURATION", value_parser = positive)]
     pub lock_timeout: Option<Duration>,
+    /// How long the application may wait behind a step before the step is cancelled [default: 250ms].
+    #[arg(long, value_name = "DURATION", value_parser = positive)]
+    pub lock_budget: Option<Duration>,
+    /// How long a step goes on trying to get its locks [default: 10m].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub lock_wait: Option<Duration>,
+    /// What to do about sessions that hold what a step needs [default: wait].
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub on_blocker: Option<OnBlocker>,
     /// How long to try to reach the database again in the middle of a run [default: 30s].
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub reconnect: Option<Duration>,
     /// Do not ask.
     #[arg(short, long)]
     pub yes: bool,
+}
+
+/// What to do about sessions in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnBlocker {
+    /// Wait until they are done.
+    Wait,
+    /// Cancel their statements.
+    Cancel,
+    /// End them.
+    Terminate,
+}
+
+impl From<OnBlocker> for migengine_engine::guard::OnBlocker {
+    fn from(how: OnBlocker) -> Self {
+        match how {
+            OnBlocker::Wait => Self::Wait,
+            OnBlocker::Cancel => Self::Cancel,
+            OnBlocker::Terminate => Self::Terminate,
+        }
+    }
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    let limit = duration(text)?;
+    if limit < Duration::from_millis(1) { Err("it must be 1ms at least".to_owned()) } else { Ok(limit) }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

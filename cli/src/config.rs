@@ -26,8 +26,14 @@ pub struct Section {
     pub schema: Option<String>,
     /// How long to wait for another runner's lock.
     pub lock_wait_runner: Option<String>,
-    /// How long a statement may wait for a lock.
+    /// How long one try of a step may wait for a lock.
     pub lock_timeout: Option<String>,
+    /// How long the application may wait behind a step.
+    pub lock_budget: Option<String>,
+    /// How long a step goes on trying to get its locks.
+    pub lock_wait: Option<String>,
+    /// What to do about sessions in the way: wait, cancel, terminate.
+    pub on_blocker: Option<String>,
     /// How long to try to reach the database again.
     pub reconnect: Option<String>,
 }
@@ -44,6 +50,9 @@ struct File {
     schema: Option<String>,
     lock_wait_runner: Option<String>,
     lock_timeout: Option<String>,
+    lock_budget: Option<String>,
+    lock_wait: Option<String>,
+    on_blocker: Option<String>,
     reconnect: Option<String>,
 }
 
@@ -93,6 +102,9 @@ fn parse(text: &str, name: &str, env: Option<&str>) -> Result<Section, CommandEr
         schema: picked.schema.or(file.schema),
         lock_wait_runner: picked.lock_wait_runner.or(file.lock_wait_runner),
         lock_timeout: picked.lock_timeout.or(file.lock_timeout),
+        lock_budget: picked.lock_budget.or(file.lock_budget),
+        lock_wait: picked.lock_wait.or(file.lock_wait),
+        on_blocker: picked.on_blocker.or(file.on_blocker),
         reconnect: picked.reconnect.or(file.reconnect),
         ..picked
     })

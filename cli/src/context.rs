@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use migengine_engine::guard::{Limits as GuardLimits, OnBlocker};
 use migengine_engine::id::Timestamp;
 use migengine_engine::migration::parse_duration;
 use migengine_engine::pg::layout::SchemaName;
@@ -136,6 +137,7 @@ impl Context {
             flag.map_or_else(|| parsed.unwrap_or(Ok(default)), Ok)
         };
         let section = &self.section;
+        let guard = GuardLimits::default();
         Ok(Limits {
             lock_wait_runner: configured(
                 options.lock_wait_runner,
@@ -143,12 +145,25 @@ impl Context {
                 &section.lock_wait_runner,
                 Duration::ZERO,
             )?,
-            lock_timeout: configured(
-                options.lock_timeout,
-                "lock_timeout",
-                &section.lock_timeout,
-                Duration::from_secs(5),
-            )?,
+            guard: GuardLimits {
+                lock_timeout: positive(
+                    "lock_timeout",
+                    configured(options.lock_timeout, "lock_timeout", &section.lock_timeout, guard.lock_timeout)?,
+                )?,
+                budget: positive(
+                    "lock_budget",
+                    configured(options.lock_budget, "lock_budget", &section.lock_budget, guard.budget)?,
+                )?,
+                wait: configured(options.lock_wait, "lock_wait", &section.lock_wait, guard.wait)?,
+                on_blocker: match (options.on_blocker, section.on_blocker.as_deref()) {
+                    (Some(how), _) => how.into(),
+                    (None, Some(name)) => OnBlocker::from_name(name).ok_or_else(|| {
+                        let what = format!("on_blocker = \"{name}\" is none of wait, cancel, terminate");
+                        CommandError::usage("ME009", what)
+                    })?,
+                    (None, None) => guard.on_blocker,
+                },
+            },
             reconnect: configured(options.reconnect, "reconnect", &section.reconnect, Duration::from_secs(30))?,
         })
     }
@@ -172,13 +187,25 @@ impl Context {
     }
 }
 
+/// How long the engine waits for locks on its own tables, which nobody else has a use for. Steps have limits of their
+/// own.
+const OWN_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Zero would mean the opposite of what it says: PostgreSQL takes it for no limit.
+fn positive(key: &str, limit: Duration) -> Result<Duration, CommandError> {
+    if limit < Duration::from_millis(1) {
+        return Err(CommandError::usage("ME007", format!("{key} must be 1ms at least")));
+    }
+    Ok(limit)
+}
+
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Another runner's lock.
     pub lock_wait_runner: Duration,
-    /// A lock in the database.
-    pub lock_timeout: Duration,
+    /// The application and the steps, for one another.
+    pub guard: GuardLimits,
     /// The database, in the middle of a run.
     pub reconnect: Duration,
 }
@@ -187,7 +214,7 @@ impl Limits {
     /// Settings of every session.
     #[must_use]
     pub fn settings(&self) -> Vec<(String, String)> {
-        default_settings(self.lock_timeout)
+        default_settings(OWN_LOCK_TIMEOUT)
     }
 }
 

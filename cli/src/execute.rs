@@ -111,6 +111,7 @@ impl Stage<'_> {
             orphan_patience: std::time::Duration::from_secs(20),
             reconnect_patience: self.limits.reconnect,
             settings: self.limits.settings(),
+            limits: self.limits.guard,
         };
         let journal_epoch = self.journal.epoch();
         let world = World {

@@ -3,6 +3,7 @@
 pub mod diag;
 #[cfg(feature = "postgres")]
 pub mod drive;
+pub mod guard;
 pub mod hazard;
 pub mod id;
 pub mod migration;

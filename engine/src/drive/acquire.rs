@@ -96,7 +96,7 @@ impl<J: Journal> Driver<'_, J> {
             Scribe::prepare(&session.client, &session.schema, self.run_id(), epoch).await.map_err(ReadError::from)?;
         self.ledger = Some(ledger);
         let (pid, backend_start) = (state.server.pid, state.server.backend_start);
-        self.session = Some(Live { session, scribe, epoch });
+        self.session = Some(Live { session, scribe, epoch, pid });
         self.record(Event::Locked { epoch, pid, backend_start }).await?;
         self.world.observer.point(Point::LockAfter);
         Ok(())

@@ -2,6 +2,7 @@
 
 mod acquire;
 mod finish;
+mod guarded;
 mod parts;
 mod pipeline;
 pub mod points;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::guard::{Case, Limits};
 use crate::id::{Epoch, RunId, Timestamp};
 use crate::migration::Script;
 use crate::pg::connect::ConnectError;
@@ -56,6 +58,8 @@ pub struct Options {
     pub reconnect_patience: Duration,
     /// Settings of every session.
     pub settings: Vec<(String, String)>,
+    /// How long steps and the application may wait for one another, where a script's header does not say.
+    pub limits: Limits,
 }
 
 /// What the engine tells while it runs.
@@ -169,6 +173,9 @@ pub(crate) struct Driver<'w, J> {
     partial: BTreeSet<StepIndex>,
     ledger: Option<Ledger>,
     flushed_at: Timestamp,
+    /// What the guard knows of the steps about to be sent.
+    cases: BTreeMap<StepIndex, Case>,
+    eye: tokio::sync::Mutex<guarded::Eye>,
     /// How often the session was lost during a step, and how often in a row while taking the lock.
     losses: BTreeMap<StepIndex, u32>,
     lock_losses: u32,
@@ -186,6 +193,8 @@ pub(crate) struct Live {
     session: Session,
     scribe: Scribe,
     epoch: Epoch,
+    /// Its backend.
+    pid: i32,
 }
 
 /// Drives a run until it is over or rests, and returns it as it stands, with what stood in the way, if anything did.
@@ -204,6 +213,8 @@ pub async fn drive<J: Journal>(world: &World<'_, J>, job: Job) -> (RunSnapshot, 
         partial: BTreeSet::new(),
         ledger: None,
         flushed_at: (world.clock)(),
+        cases: BTreeMap::new(),
+        eye: tokio::sync::Mutex::default(),
         losses: BTreeMap::new(),
         lock_losses: 0,
     };

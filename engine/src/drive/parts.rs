@@ -2,14 +2,16 @@
 //! is exactly-once by itself. One that cannot is announced in the history with what the catalogs showed before it, run
 //! alone, and recorded; after a crash the catalogs tell.
 
+use super::guarded::Act;
 use super::pipeline::Flow;
 use super::points::Point;
 use super::{DriveError, Driver, Live, Progress};
+use crate::guard;
 use crate::id::Digest;
 use crate::migration::{DirectiveKey, Part, PartKind, Script};
 use crate::pg::catalog::{observe, remedy_sql};
 use crate::pg::failure::{Fault, Site, fault};
-use crate::pg::flight::{self, After, Cargo};
+use crate::pg::flight::{self, After};
 use crate::pg::layout::quote_literal;
 use crate::pg::lock;
 use crate::pg::send::{ask, send};
@@ -35,6 +37,16 @@ impl<J: Journal> Driver<'_, J> {
         let result = self.run_parts(&live, step, script, &mut progress, began_us).await;
         self.tell_notices(&mut live);
         self.session = Some(live);
+        self.ended(step, result, began_us).await
+    }
+
+    /// What became of a step that ran alone.
+    pub(crate) async fn ended(
+        &mut self,
+        step: StepIndex,
+        result: Result<(), Halt>,
+        began_us: i64,
+    ) -> Result<Flow, DriveError> {
         match result {
             Ok(()) => {
                 let elapsed = (self.world.clock)().0.saturating_sub(began_us);
@@ -81,30 +93,9 @@ impl<J: Journal> Driver<'_, J> {
         part: &Part,
         index: u32,
     ) -> Result<(), Halt> {
-        let mark = self.parts_mark(step, script, index + 1, None);
-        let mirror = self.mirror();
+        let case = guard::case(script, part, self.world.options.limits);
         self.world.observer.point(Point::PartBefore);
-        let after = After::default();
-        let settings = settings_before(script, index);
-        let cargo = Cargo {
-            script,
-            part,
-            verify: None,
-            name: self.session_name(step),
-            settings,
-            after: &after,
-            epoch: live.epoch,
-            mark: &mark,
-            mirror: &mirror,
-        };
-        if !super::pipeline::pipelines(script) {
-            let body = crate::pg::copy::carry(&live.session, &live.scribe, &cargo);
-            self.cancelling(live, body).await?;
-        } else {
-            let flight = flight::launch(&live.session, &live.scribe, &cargo).await.map_err(Fault::from)?;
-            self.cancelling(live, flight.arrive()).await?;
-        }
-        self.commit_mirrored(live).await?;
+        self.transact(live, (step, Act::Part(index)), script, part, case, None).await?;
         self.world.observer.point(Point::PartAfter);
         Ok(())
     }
@@ -176,21 +167,20 @@ impl<J: Journal> Driver<'_, J> {
         index: u32,
         before: &Observed,
     ) -> Result<(), Halt> {
-        let Some(statement) = script
-            .parts
-            .get(index as usize)
-            .and_then(|part| script.statements.get(part.statements.clone()))
-            .and_then(<[_]>::first)
-        else {
-            return Ok(());
-        };
+        let Some(part) = script.parts.get(index as usize) else { return Ok(()) };
+        let Some(statement) = script.statements_of(part).first() else { return Ok(()) };
+        let case = guard::case(script, part, self.world.options.limits);
+        self.admit_alone(live, step, script, part, &case).await?;
         self.world.observer.point(Point::AloneBefore);
         let sent = send(&live.session.client, statement.sql(&script.text)).await.map_err(Fault::from)?;
         self.world.observer.point(Point::AloneSent);
-        let answer = self.cancelling(live, sent.answer()).await;
+        let (answer, seen) = self.watched_alone(live, step, &case, guard::is_gentle(effect), sent.answer()).await;
         self.world.observer.point(Point::AloneAfter);
         let Err((_, error)) = answer else { return Ok(()) };
-        let fault = fault(&error, Some(Site::of(script, statement)));
+        let mut fault = fault(&error, Some(Site::of(script, statement)));
+        if let (Fault::Refused(failure), Some(_)) = (&mut fault, seen.cancelled) {
+            guard::over_budget(failure, &case);
+        }
         if matches!(fault, Fault::Refused(_)) && !self.stopping() {
             self.clean_up(live, step, effect, index, before).await;
         }
@@ -239,7 +229,7 @@ impl<J: Journal> Driver<'_, J> {
         let mark = if self.unwinding() {
             Mark::Gone { id: self.run.step_name(step).to_owned() }
         } else {
-            Mark::Applied { testimony: self.testimony(step), attempt: self.attempt(step), duration_us }
+            Mark::Applied { testimony: self.testimony(step), attempt: self.attempt_number(step), duration_us }
         };
         self.mark_alone(live, &mark).await
     }
@@ -278,7 +268,7 @@ impl<J: Journal> Driver<'_, J> {
         Ok(())
     }
 
-    async fn commit_mirrored(&mut self, live: &Live) -> Result<(), Halt> {
+    pub(crate) async fn commit_mirrored(&mut self, live: &Live) -> Result<(), Halt> {
         self.world.observer.point(Point::CommitBefore);
         flight::commit(&live.session.client).await.map_err(Fault::from)?.verdict().await?;
         self.world.observer.point(Point::CommitAfter);
@@ -293,7 +283,7 @@ impl<J: Journal> Driver<'_, J> {
         let mark = Mark::Parts {
             testimony: self.testimony(step),
             undoing: true,
-            attempt: self.attempt(step),
+            attempt: self.attempt_number(step),
             done: 0,
             tokens: Vec::new(),
             before: None,
@@ -343,12 +333,12 @@ impl<J: Journal> Driver<'_, J> {
         Ok(finalized)
     }
 
-    fn parts_mark(&self, step: StepIndex, script: &Script, done: u32, before: Option<String>) -> Mark {
+    pub(crate) fn parts_mark(&self, step: StepIndex, script: &Script, done: u32, before: Option<String>) -> Mark {
         let tokens: Vec<_> = script.parts.iter().take(done as usize).map(|part| part_tokens(script, part)).collect();
         Mark::Parts {
             testimony: self.testimony(step),
             undoing: self.unwinding(),
-            attempt: self.attempt(step),
+            attempt: self.attempt_number(step),
             done,
             tokens: columns(&tokens),
             before,
@@ -364,7 +354,7 @@ async fn write_mark(live: &Live, mark: &Mark, mirror: &Mirror) -> Result<(), Hal
 }
 
 /// Why the parts did not go on.
-enum Halt {
+pub(crate) enum Halt {
     Fault(Fault),
     Drive(DriveError),
     Stop,

@@ -3,13 +3,16 @@
 
 use std::future::Future;
 
+use super::guarded::{Refused, Watch};
 use super::points::Point;
 use super::{DriveError, Driver, Live};
+use crate::guard::{self, Case};
 use crate::id::Digest;
 use crate::migration::Script;
 use crate::pg::copy::carry;
 use crate::pg::failure::Fault;
-use crate::pg::flight::{self, After, Cargo, Commit, Flight};
+use crate::pg::flight::{self, After, Cargo, Commit, Flight, Patience};
+use crate::pg::guard::Seen;
 use crate::pg::read::HistoryState;
 use crate::pg::witness::{Mark, Testimony};
 use crate::run::event::Event;
@@ -42,6 +45,7 @@ impl<J: Journal> Driver<'_, J> {
     pub(crate) async fn pipeline(&mut self, steps: &[StepIndex]) -> Result<(), DriveError> {
         let mut open = None;
         for window in steps.chunks(INTENTS) {
+            let busy = self.look_ahead(window).await;
             if !self.write_intents(window).await? {
                 break;
             }
@@ -56,11 +60,15 @@ impl<J: Journal> Driver<'_, J> {
                     }
                 }
                 let flow = match self.script(step, self.unwinding()) {
-                    Some(script) if script.transactional() && pipelines(&script) => {
+                    Some(script) if script.transactional() && pipelines(&script) && !busy.contains(&step) => {
                         self.step(step, &script, &mut open).await?
                     }
                     other => match (self.finish_open(open.take()).await?, other) {
                         (Flow::Stop, _) => Flow::Stop,
+                        (Flow::Continue, Some(script)) if busy.contains(&step) && script.transactional() => {
+                            let case = self.cases.remove(&step);
+                            self.guarded(step, &script, case, None).await?
+                        }
                         (Flow::Continue, Some(script)) if script.transactional() => {
                             self.step(step, &script, &mut open).await?
                         }
@@ -101,6 +109,7 @@ impl<J: Journal> Driver<'_, J> {
         let after = self.after(open.as_ref());
         let verify = self.scripts.get(step as usize).and_then(|scripts| scripts.verify.clone());
         let verify = verify.filter(|_| !self.unwinding());
+        let case = self.cases.remove(&step).unwrap_or_else(|| guard::case(script, part, self.world.options.limits));
         let mirror = self.mirror();
         let opened = Open { step, mirrored: self.mirror_sent, began_us: (self.world.clock)().0 };
         let Some(mut live) = self.session.take() else { return Ok(Flow::Stop) };
@@ -110,12 +119,13 @@ impl<J: Journal> Driver<'_, J> {
             verify: verify.as_deref(),
             name: self.session_name(step),
             settings: String::new(),
+            patience: Patience::of(&case),
             after: &after,
             epoch: live.epoch,
             mark: &mark,
             mirror: &mirror,
         };
-        let exchange = self.exchange(&live, &cargo, open.is_some()).await;
+        let exchange = self.exchange(&live, &cargo, &case, open.is_some()).await;
         self.tell_notices(&mut live);
         self.session = Some(live);
         if let (Some(before), Some(verdict)) = (open.take(), exchange.before)
@@ -129,18 +139,31 @@ impl<J: Journal> Driver<'_, J> {
                 self.flush_sometimes().await?;
                 Ok(Flow::Continue)
             }
-            Err(fault) => self.faulted(step, fault).await,
+            Err(fault) => {
+                let sqlstate = match &fault {
+                    Fault::Refused(failure) => failure.sqlstate.as_deref(),
+                    Fault::Lost(_) => None,
+                };
+                match guard::setback(sqlstate, exchange.seen.cancelled) {
+                    Some(_) => {
+                        let refused = Refused { fault, seen: exchange.seen };
+                        self.guarded(step, script, Some(case), Some(refused)).await
+                    }
+                    None => self.faulted(step, fault).await,
+                }
+            }
         }
     }
 
     /// Sends the COMMIT that is due and a whole step, then awaits both answers. A signal cancels what runs.
-    async fn exchange(&self, live: &Live, cargo: &Cargo<'_>, commit_due: bool) -> Exchange {
+    async fn exchange(&self, live: &Live, cargo: &Cargo<'_>, case: &Case, commit_due: bool) -> Exchange {
+        let watch = Watch::in_passing(case);
         self.world.observer.point(Point::StepBefore);
         if !pipelines(cargo.script) {
             // No COMMIT is due: the step before was finished first.
-            let body = self.cancelling(live, carry(&live.session, &live.scribe, cargo)).await;
+            let (body, seen) = self.watched(live, watch, carry(&live.session, &live.scribe, cargo)).await;
             self.world.observer.point(Point::StepAnswered);
-            return Exchange { before: None, body };
+            return Exchange { before: None, body: self.settled(live, body, &seen).await, seen };
         }
         let sent: Result<(Option<Commit>, Flight<'_>), tokio_postgres::Error> = async {
             let commit = if commit_due { Some(flight::commit(&live.session.client).await?) } else { None };
@@ -152,7 +175,8 @@ impl<J: Journal> Driver<'_, J> {
             Ok(sent) => sent,
             Err(error) => {
                 let lost = || Fault::Lost(error.to_string());
-                return Exchange { before: commit_due.then(|| Err(lost())), body: Err(lost()) };
+                let before = commit_due.then(|| Err(lost()));
+                return Exchange { before, body: Err(lost()), seen: Seen::default() };
             }
         };
         let before = match commit {
@@ -160,9 +184,9 @@ impl<J: Journal> Driver<'_, J> {
             None => None,
         };
         self.world.observer.point(Point::StepCommitAnswered);
-        let body = self.cancelling(live, flight.arrive()).await;
+        let (body, seen) = self.watched(live, watch, flight.arrive()).await;
         self.world.observer.point(Point::StepAnswered);
-        Exchange { before, body }
+        Exchange { before, body: self.settled(live, body, &seen).await, seen }
     }
 
     /// Awaits an answer; when the run is told to stop meanwhile, cancels the statement. A cancel that comes too late
@@ -263,7 +287,7 @@ impl<J: Journal> Driver<'_, J> {
         Ok(Flow::Stop)
     }
 
-    fn no_script(&mut self, step: StepIndex) -> Result<Flow, DriveError> {
+    pub(crate) fn no_script(&mut self, step: StepIndex) -> Result<Flow, DriveError> {
         let failure = Box::new(Failure::own(
             "ME408",
             format!(
@@ -310,15 +334,15 @@ impl<J: Journal> Driver<'_, J> {
         self.scripts.get(step as usize).map(|scripts| scripts.testimony.clone()).unwrap_or_default()
     }
 
-    pub(crate) fn attempt(&self, step: StepIndex) -> u32 {
+    pub(crate) fn attempt_number(&self, step: StepIndex) -> u32 {
         self.run.steps.get(step as usize).map_or(1, |step| step.attempts)
     }
 
-    fn mark(&self, step: StepIndex) -> Mark {
+    pub(crate) fn mark(&self, step: StepIndex) -> Mark {
         if self.unwinding() {
             Mark::Gone { id: self.run.step_name(step).to_owned() }
         } else {
-            Mark::Applied { testimony: self.testimony(step), attempt: self.attempt(step), duration_us: 0 }
+            Mark::Applied { testimony: self.testimony(step), attempt: self.attempt_number(step), duration_us: 0 }
         }
     }
 
@@ -338,6 +362,8 @@ struct Exchange {
     before: Option<Result<(), Fault>>,
     /// To everything of the step but its COMMIT.
     body: Result<(), Fault>,
+    /// What the guard saw while the step ran.
+    seen: Seen,
 }
 
 /// Longest script that is sent without waiting, in bytes: all of it stands in the send queue then.

@@ -190,8 +190,8 @@ impl Reader<'_> {
                 "per-statement" => self.header.transaction = TransactionMode::PerStatement,
                 _ => self.bad(offset, key, &format!("`{value}` is none of true, false, per-statement")),
             },
-            Key::LockTimeout => self.header.lock_timeout = self.duration(offset, key, value),
-            Key::LockBudget => self.header.lock_budget = self.duration(offset, key, value),
+            Key::LockTimeout => self.header.lock_timeout = self.positive(offset, key, value),
+            Key::LockBudget => self.header.lock_budget = self.positive(offset, key, value),
             Key::LockWait => self.header.lock_wait = self.duration(offset, key, value),
             Key::StatementTimeout => self.header.statement_timeout = self.duration(offset, key, value),
             Key::Allow => match value::parse_allow(written) {
@@ -212,6 +212,16 @@ impl Reader<'_> {
             self.bad(offset, key, &format!("`{value}` is no duration; write 100ms, 2s, 10m or 2h"));
         }
         duration
+    }
+
+    /// A duration for which zero would mean the opposite of what it says: PostgreSQL takes it for no limit.
+    fn positive(&mut self, offset: usize, key: Key, value: &str) -> Option<Duration> {
+        let duration = self.duration(offset, key, value)?;
+        if duration < Duration::from_millis(1) {
+            self.bad(offset, key, "it must be 1ms at least; to allow more, write a long time");
+            return None;
+        }
+        Some(duration)
     }
 
     fn references(&mut self, offset: usize, key: Key, value: &str) -> Option<Vec<Located<MigrationRef>>> {

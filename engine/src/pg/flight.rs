@@ -1,6 +1,8 @@
 //! A transactional step on its way: BEGIN, fence, script, verification and witness leave together; COMMIT is a message
 //! of its own, sent when all of them were answered, and travels with the whole of the next step.
 
+use std::time::Duration;
+
 use tokio_postgres::Client;
 
 use super::failure::{Fault, Site, fault};
@@ -8,6 +10,7 @@ use super::layout::quote_literal;
 use super::send::{Sent, Started, ask, send, start};
 use super::session::Session;
 use super::witness::{Mark, Mirror, Scribe};
+use crate::guard::Case;
 use crate::id::Epoch;
 use crate::migration::{Part, PartKind, Script};
 use crate::run::failure::Failure;
@@ -25,6 +28,8 @@ pub(crate) struct Cargo<'a> {
     pub(crate) name: String,
     /// Settings that earlier parts of the same script made, as SQL.
     pub(crate) settings: String,
+    /// How long it may wait for locks.
+    pub(crate) patience: Patience,
     /// The steps that travel right before this one.
     pub(crate) after: &'a After,
     /// Fencing number.
@@ -33,6 +38,22 @@ pub(crate) struct Cargo<'a> {
     pub(crate) mark: &'a Mark,
     /// Journal records to mirror.
     pub(crate) mirror: &'a Mirror,
+}
+
+/// How long a transaction may wait for locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Patience {
+    /// For each of them.
+    pub(crate) lock_timeout: Duration,
+    /// After which the server looks for deadlocks, where that is changed.
+    pub(crate) deadlock_timeout: Option<Duration>,
+}
+
+impl Patience {
+    /// As usual.
+    pub(crate) fn of(case: &Case) -> Self {
+        Self { lock_timeout: case.lock_timeout, deadlock_timeout: None }
+    }
 }
 
 /// What must hold in the database for a step to begin: its predecessor in the pipeline did what it should. Its COMMIT
@@ -105,7 +126,11 @@ pub(crate) fn opening(session: &Session, cargo: &Cargo<'_>) -> String {
         _ => "",
     };
     let header = &cargo.script.header;
-    let limits = [("lock_timeout", header.lock_timeout), ("statement_timeout", header.statement_timeout)];
+    let limits = [
+        ("lock_timeout", Some(cargo.patience.lock_timeout)),
+        ("deadlock_timeout", cargo.patience.deadlock_timeout),
+        ("statement_timeout", header.statement_timeout),
+    ];
     let limits: String = limits
         .into_iter()
         .filter_map(|(name, limit)| limit.map(|limit| format!("SET LOCAL {name} = '{}ms'; ", limit.as_millis())))

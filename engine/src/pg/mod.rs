@@ -6,6 +6,7 @@ pub(crate) mod copy;
 pub(crate) mod failure;
 pub mod fingerprint;
 pub(crate) mod flight;
+pub(crate) mod guard;
 pub mod layout;
 pub mod lock;
 pub mod mirror;

@@ -1,0 +1,119 @@
+//! What a part of a script will lock, as far as its text tells.
+
+use std::time::Duration;
+
+use super::limits::Limits;
+use crate::hazard::{Blocks, Context, ObjectLock, classify, learn};
+use crate::migration::{Part, Script};
+use crate::sql::TokenKind;
+
+/// What the guard knows of a part before it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    /// Locks on tables that exist already which keep reads or writes of others waiting.
+    pub claims: Vec<ObjectLock>,
+    /// The script changes `search_path`, so that names without a schema may mean tables anywhere.
+    pub loose: bool,
+    /// The limits that hold for it.
+    pub limits: Limits,
+    /// How long one try may wait for a lock: the limit, or longer where nobody can be kept waiting by it.
+    pub lock_timeout: Duration,
+    /// How to do the same without keeping anybody waiting, where the classifier knows.
+    pub recipe: Option<String>,
+}
+
+/// Looks at a part. `limits` are those of the run.
+///
+/// A part of which every statement is known, and known to keep neither reads nor writes of others waiting (validating a
+/// constraint, changing rows), may wait for its locks as long as the whole step may: nobody queues up behind it.
+#[must_use]
+pub fn case(script: &Script, part: &Part, limits: Limits) -> Case {
+    let limits = limits.of(&script.header);
+    let text: &str = &script.text;
+    let mut context = Context::default();
+    let mut case = Case { claims: Vec::new(), loose: false, limits, lock_timeout: limits.lock_timeout, recipe: None };
+    let mut harmless = script.header.lock_timeout.is_none();
+    for statement in script.statements_of(part) {
+        let facts = classify(text, statement, &context);
+        learn(&mut context, text, statement);
+        harmless &= facts.classified && facts.blocks() == Blocks::None;
+        let blocking = facts.locks.iter().filter(|lock| lock.mode.blocks() != Blocks::None);
+        case.claims.extend(blocking.cloned());
+        let finding = facts.findings.iter().find(|found| !found.safe_form.is_empty());
+        case.recipe = case.recipe.or(finding.map(|found| found.safe_form.clone()));
+    }
+    case.loose = script.statements.iter().take(HEAD).any(|statement| {
+        let mut tokens = statement.significant(text);
+        let sets = tokens.next().is_some_and(|token| token.is_word(text, "SET"));
+        sets && tokens.take(2).any(|token| {
+            token.is_word(text, "SEARCH_PATH") || token.is_word(text, "SCHEMA") || token.kind == TokenKind::QuotedIdent
+        })
+    });
+    if harmless {
+        case.lock_timeout = limits.wait.max(limits.lock_timeout);
+    }
+    case.claims.sort();
+    case.claims.dedup();
+    case
+}
+
+/// How many statements to search for a change of `search_path`. Scripts set it at their beginning.
+const HEAD: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::migration::parse_script;
+
+    fn of(text: &str) -> Case {
+        let script = parse_script("001_a.sql", text.as_bytes()).0.unwrap();
+        case(&script, &script.parts[0], Limits::default())
+    }
+
+    #[test]
+    fn claims_are_the_locks_that_hinder_others_on_tables_that_were_there() {
+        let check = |text: &str, expected: &[&str]| {
+            let claims: Vec<String> = of(text).claims.iter().map(|claim| claim.object.to_string()).collect();
+            assert_eq!(claims, expected, "{text}");
+        };
+        check("ALTER TABLE users ADD COLUMN a int", &["users"]);
+        check("alter table only app.\"Users\" add a int", &["app.\"Users\""]);
+        check("CREATE INDEX i ON users (a)", &["users"]);
+        check("CREATE TABLE t (a int); ALTER TABLE t ADD b int; CREATE INDEX ON t (a)", &[]);
+        check("UPDATE users SET a = 1 WHERE b = 2", &[]);
+        check("ALTER TABLE users VALIDATE CONSTRAINT c", &[]);
+        check("TRUNCATE a; LOCK TABLE b", &["a", "b"]);
+    }
+
+    #[test]
+    fn only_what_hinders_nobody_may_wait_long() {
+        let long = Limits::default().wait;
+        let short = Limits::default().lock_timeout;
+        for (text, expected) in [
+            ("ALTER TABLE users VALIDATE CONSTRAINT c", long),
+            ("UPDATE users SET a = 1 WHERE b = 2", long),
+            ("CREATE TABLE t (a int)", long),
+            ("ALTER TABLE users ADD COLUMN a int", short),
+            ("UPDATE users SET a = 1; ALTER TABLE users ADD COLUMN a int", short),
+            ("DO $$ BEGIN EXECUTE 'DROP TABLE users'; END $$", short),
+            ("FROBNICATE users", short),
+            ("-- Lock-timeout: 2s\n\nUPDATE users SET a = 1 WHERE b = 2", Duration::from_secs(2)),
+        ] {
+            assert_eq!(of(text).lock_timeout, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_changed_search_path_is_noticed() {
+        assert!(of("SET search_path = app; ALTER TABLE t ADD a int").loose);
+        assert!(of("SET LOCAL search_path TO app; ALTER TABLE t ADD a int").loose);
+        assert!(!of("ALTER TABLE t ADD search_path int").loose);
+    }
+
+    #[test]
+    fn the_header_wins() {
+        let limits = of("-- Lock-budget: 1s\n-- Lock-wait: 3s\n\nALTER TABLE t ADD a int").limits;
+        assert_eq!((limits.budget, limits.wait), (Duration::from_secs(1), Duration::from_secs(3)));
+        assert_eq!(limits.lock_timeout, Limits::default().lock_timeout);
+    }
+}
