@@ -214,6 +214,25 @@ fn drift_is_found_and_shown() {
     assert!(diff["diff"].as_array().unwrap().iter().any(|change| change["object"] == "table b"), "{diff}");
 }
 
+#[test]
+fn a_missing_requirement_shows_in_another_order() {
+    let ground = Cluster::shared().database();
+    let project = project(&ground);
+    project.pair("001_a", "CREATE TABLE a (id int);", "DROP TABLE a;");
+    project.pair("002_b", "-- Requires: 001\nALTER TABLE a ADD COLUMN b int;", "ALTER TABLE a DROP COLUMN b;");
+    project.pair("003_c", "-- Requires: 001\nCREATE INDEX a_id ON a (id);", "DROP INDEX a_id;");
+    assert_eq!(rehearse(&project, &ground, &[], 0)["other_order"], Value::Null, "really independent");
+    project.pair("003_c", "-- Requires: 001\nCREATE INDEX a_b ON a (b);", "DROP INDEX a_b;");
+    for _ in ["found", "known"] {
+        let report = rehearse(&project, &ground, &[], 3);
+        let message = report["other_order"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains("003_c.sql:2") && message.contains("column \"b\" does not exist"), "{report:#}");
+        assert_eq!(report["broken"], 0);
+    }
+    let text = project.run(&["rehearse", "--against", &ground.url()]).expect(3);
+    assert!(text.stderr.contains("ME621"), "{text}");
+}
+
 /// The private server, which is also what `--embedded` would use for its data, but never the same one.
 #[test]
 fn the_private_server_is_used_without_against() {

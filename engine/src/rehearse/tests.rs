@@ -161,3 +161,16 @@ fn roles_that_scripts_make_are_found_also_inside_do() {
     let found: Vec<String> = created_roles([&script]).into_iter().collect();
     assert_eq!(found, ["Odd", "app"]);
 }
+
+#[test]
+fn another_legal_order_keeps_what_is_required() {
+    let check = |list: &[(&str, &[&str])], expect: Option<&[usize]>| {
+        let list: Vec<_> =
+            list.iter().map(|(name, requires)| (id(name), requires.iter().map(|one| id(one)).collect())).collect();
+        assert_eq!(other_order(&list).as_deref(), expect, "{list:?}");
+    };
+    check(&[("1_a", &[]), ("2_b", &["1_a"]), ("3_c", &["2_b"])], None);
+    check(&[("1_a", &[]), ("2_b", &["1_a"]), ("3_c", &["1_a"])], Some(&[0, 2, 1]));
+    check(&[("1_a", &[]), ("2_b", &[]), ("3_c", &["1_a", "2_b"])], Some(&[1, 0, 2]));
+    check(&[("1_a", &["0_gone"])], None);
+}

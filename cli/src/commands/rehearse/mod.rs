@@ -2,12 +2,14 @@
 
 mod cache;
 pub mod chain;
+mod order;
 mod report;
 pub mod server;
 
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use migengine_engine::id::Digest;
 use migengine_engine::migration::parse_duration;
 use migengine_engine::pg::rehearse::{Audience, rehearse};
 use migengine_engine::rehearse::{Rehearsal, created_roles, stale};
@@ -83,6 +85,8 @@ pub struct Outcome {
     pub cached: usize,
     /// Major version of the server.
     pub major: u32,
+    /// Whether another order gives something else; `null` where it does not, or where there is none.
+    pub other_order: serde_json::Value,
     /// Roles that were made for the time of the rehearsal.
     pub stubs: Vec<String>,
 }
@@ -97,22 +101,28 @@ async fn rehearsed(
     let mut ground = Ground::choose(context, args.against.as_deref(), args.statement_limit).await?;
     let major = ground.major();
     let keys = chain.keys(major);
-    cache.keep_only(&keys);
+    let order_key = order::key(chain, major).filter(|_| choice.wanted.len() == chain.members.len());
+    let kept: Vec<_> = keys.iter().copied().chain(order::key(chain, major)).collect();
+    cache.keep_only(&kept);
+    let mut other_order = order_key.and_then(|key| cache.other_order(&key)).filter(|_| !args.all);
     let mut known: Vec<Option<Rehearsal>> =
         keys.iter().map(|key| if args.all { None } else { cache.get(key) }).collect();
     let open: Vec<usize> =
         choice.wanted.iter().copied().filter(|at| !matches!(known.get(*at), Some(Some(_)))).collect();
     let cached = choice.wanted.len() - open.len();
     let mut stubs = Vec::new();
-    if let Some(last) = open.iter().max() {
+    let reorder = order_key.filter(|_| other_order.is_none());
+    if let Some(last) = open.iter().max().copied().or(reorder.map(|_| chain.members.len() - 1)) {
         let mut stand = ground.open(context).await?;
         let fresh = tokio::select! {
-            fresh = run_open(context, chain, &open, *last, &mut stand, cache) => fresh,
+            fresh = run_open(context, chain, (&open, last, reorder), &mut stand, cache) => fresh,
             Ok(()) = stop.changed() => Err(stopped()),
         };
         stubs.clone_from(&stand.stubs);
         stand.close().await;
-        for rehearsal in fresh? {
+        let (fresh, order) = fresh?;
+        other_order = order.or(other_order);
+        for rehearsal in fresh {
             let at = chain.members.iter().position(|member| member.migration.id == rehearsal.id);
             let slot = at.and_then(|at| known.get_mut(at).zip(keys.get(at)));
             if let Some((slot, key)) = slot {
@@ -129,7 +139,7 @@ async fn rehearsed(
             rehearsals.push(Rehearsal { excuse, ..rehearsal });
         }
     }
-    Ok(Outcome { rehearsals, cached, major, stubs })
+    Ok(Outcome { rehearsals, cached, major, other_order: other_order.unwrap_or_default(), stubs })
 }
 
 /// By a signal. The scratch databases are removed all the same.
@@ -143,16 +153,22 @@ fn stopped() -> CommandError {
 async fn run_open(
     context: &Context,
     chain: &Chain,
-    open: &[usize],
-    last: usize,
+    (open, last, reorder): (&[usize], usize, Option<Digest>),
     stand: &mut migengine_engine::pg::rehearse::Stand,
     cache: &mut Cache,
-) -> Result<Vec<Rehearsal>, CommandError> {
+) -> Result<(Vec<Rehearsal>, Option<serde_json::Value>), CommandError> {
     server::refuse_missing_extensions(stand, chain, last).await?;
     let items = chain.items(last, |at| open.contains(&at));
     stand.expect_roles(created_roles(items.iter().map(|item| item.up)));
     let mut audience = Progress { context, cache, last: items.last().map(|item| item.id.clone()) };
-    Ok(rehearse(stand, &items, &mut audience).await?)
+    let outcomes = if open.is_empty() { Vec::new() } else { rehearse(stand, &items, &mut audience).await? };
+    let mut order = None;
+    if let Some(key) = reorder {
+        let found = order::compare_orders(stand, chain).await?;
+        cache.put_other_order(&key, found.clone());
+        order = Some(found);
+    }
+    Ok((outcomes, order))
 }
 
 /// Tells what happens, and keeps the last schema for `drift`.
