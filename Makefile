@@ -3,7 +3,7 @@
 # make lint    formatting, clippy, the purity of the engine, documentation
 # make bench   the benchmarks
 # make bench-traffic  what the application notices of a migration, against psql (takes some minutes)
-# make torture kills the program at random points; ROUNDS and SEED are passed on
+# make torture kills the program and its server at every point and at random; see ROUNDS, SEED, STRIDE and ONLY below
 #
 # Each target first installs PostgreSQL server binaries where they are missing, and says so.
 
@@ -52,9 +52,15 @@ bench-traffic: postgres build
 
 ROUNDS ?= 100
 SEED ?=
+# Every n-th case of the exhaustive rows (WIRE_STRIDE: of the cuts), and the rows to try, such as ONLY=1,8.
+STRIDE ?=
+WIRE_STRIDE ?=
+ONLY ?=
 
+# A debug build: release builds have no crash points.
 torture: postgres
-	ROUNDS='$(ROUNDS)' SEED='$(SEED)' $(CARGO) test --locked --release --package migengine --test torture -- --ignored --nocapture
+	ROUNDS='$(ROUNDS)' SEED='$(SEED)' STRIDE='$(STRIDE)' WIRE_STRIDE='$(WIRE_STRIDE)' ONLY='$(ONLY)' \
+		$(CARGO) test --locked --package migengine --test torture torture -- --ignored --nocapture
 
 postgres:
 	@scripts/need-postgres.sh
