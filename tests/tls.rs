@@ -9,7 +9,7 @@ use migengine_engine::pg::target::{SystemFiles, Target};
 use tls_server::TlsServer;
 
 const HBA: &str = "hostssl all tls 127.0.0.1/32 scram-sha-256\nhostnossl all plain 127.0.0.1/32 trust\n\
-                   host all both 127.0.0.1/32 scram-sha-256\n";
+                   host all either 127.0.0.1/32 scram-sha-256\n";
 
 fn try_connect(url: &str, env: &[(&str, &str)]) -> Result<(Connected, tokio::runtime::Runtime), ConnectError> {
     // Single-threaded: the connection's own task must not need a second thread.
@@ -40,7 +40,7 @@ fn outcome(parameters: &str, env: &[(&str, &str)]) -> Result<bool, Kind> {
 }
 
 fn users(server: &TlsServer) {
-    for user in ["tls", "plain", "both"] {
+    for user in ["tls", "plain", "either"] {
         server.sql(&format!("CREATE ROLE {user} LOGIN PASSWORD 's3cret'"));
     }
 }
@@ -71,10 +71,10 @@ fn sslmode_keeps_its_promises() {
     check(&format!("{by_name} sslmode=disable"), Err(Kind::Refused));
     check("host=127.0.0.1 user=plain sslmode=prefer", Ok(false));
     check("host=127.0.0.1 user=plain sslmode=require", Err(Kind::Refused));
-    check("host=127.0.0.1 user=both sslmode=disable", Ok(false));
+    check("host=127.0.0.1 user=either sslmode=disable", Ok(false));
     // SCRAM bound to the TLS channel, and refused where there is no channel to bind to.
     check(&format!("{by_name} sslmode=require channel_binding=require"), Ok(true));
-    check("host=127.0.0.1 user=both sslmode=disable channel_binding=require", Err(Kind::Authentication));
+    check("host=127.0.0.1 user=either sslmode=disable channel_binding=require", Err(Kind::Authentication));
     // The server's own certificate, named as the authority.
     let pinned = server.path("server.crt");
     check(&format!("{by_name} sslmode=verify-full sslrootcert={pinned}"), Ok(true));
@@ -85,7 +85,7 @@ fn refusals_have_their_own_kinds_and_cancel_works() {
     let Some(server) = TlsServer::start(HBA, true) else { return };
     users(&server);
     let port = server.port;
-    let base = format!("host=127.0.0.1 port={port} user=both");
+    let base = format!("host=127.0.0.1 port={port} user=either");
     assert_eq!(outcome(&format!("{base} dbname=postgres password=wrong-s3cret"), &[]), Err(Kind::WrongPassword));
     assert_eq!(outcome(&format!("{base} dbname=nope password=s3cret"), &[]), Err(Kind::NoDatabase));
     let none = [("PGPASSFILE", "/no/such/file")];
@@ -94,7 +94,7 @@ fn refusals_have_their_own_kinds_and_cancel_works() {
     assert_eq!(outcome("host=127.0.0.1 port=1 user=x", &[]), Err(Kind::Unreachable));
     assert_eq!(outcome("host=/no/such/folder user=x", &[]), Err(Kind::Unreachable));
     let pass = server.path("pgpass");
-    std::fs::write(&pass, format!("127.0.0.1:{port}:postgres:both:s3cret\n")).unwrap();
+    std::fs::write(&pass, format!("127.0.0.1:{port}:postgres:either:s3cret\n")).unwrap();
     std::fs::set_permissions(&pass, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     assert_eq!(outcome(&format!("{base} dbname=postgres"), &[("PGPASSFILE", &pass)]), Ok(true));
 
