@@ -252,9 +252,10 @@ def report(results, loads):
     version = subprocess.run([f"{BIN}/postgres", "--version"], capture_output=True, text=True).stdout.strip()
     own = subprocess.run([MIGENGINE, "--version"], capture_output=True, text=True).stdout.strip()
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    profile = ", debug build" if "/debug/" in str(MIGENGINE) else ""
     lines = [
         "# What the application notices of a migration", "",
-        f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC · {own} ({commit}) · {version} · "
+        f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC · {own} ({commit}{profile}) · {version} · "
         f"{os.cpu_count()} cores, {platform.machine()} · load average {min(loads):.1f} to {max(loads):.1f} · "
         f"{ROWS:,} rows, {RATE} transactions a second in an open loop · one sample for each line", "",
         "`make bench-traffic` writes this page. *psql 5s* is psql with `lock_timeout = '5s'`, tried three times. The "
@@ -293,9 +294,9 @@ def main():
                       f"{shown['during']['max']:7.0f} ms  p99 {shown['during']['p99']:6.0f} ms   before "
                       f"{shown['base']['max']:5.0f} ms  p99 {shown['base']['p99']:5.0f} ms", flush=True)
             results.append((scenario, cells))
+            report(results, loads)  # After each, so that an interrupted benchmark leaves what it has.
     finally:
         server.stop()
-    report(results, loads)
 
 
 if __name__ == "__main__":
