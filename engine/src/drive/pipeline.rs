@@ -128,10 +128,10 @@ impl<J: Journal> Driver<'_, J> {
         let exchange = self.exchange(&live, &cargo, &case, open.is_some()).await;
         self.tell_notices(&mut live);
         self.session = Some(live);
-        if let (Some(before), Some(verdict)) = (open.take(), exchange.before) {
-            if let Flow::Stop = self.committed(before, verdict).await? {
-                return Ok(Flow::Stop);
-            }
+        if let (Some(before), Some(verdict)) = (open.take(), exchange.before)
+            && let Flow::Stop = self.committed(before, verdict).await?
+        {
+            return Ok(Flow::Stop);
         }
         match exchange.body {
             Ok(()) => {
@@ -247,10 +247,10 @@ impl<J: Journal> Driver<'_, J> {
             Fault::Lost(why) => return self.lost(step, &why).await,
             Fault::Refused(failure) => failure,
         };
-        if let Some(live) = &self.session {
-            if flight::rollback(&live.session).await.is_err() {
-                self.session = None;
-            }
+        if let Some(live) = &self.session
+            && flight::rollback(&live.session).await.is_err()
+        {
+            self.session = None;
         }
         // Our own cancel: the step certainly has no effect, and the rest that follows withdraws its intent.
         let cancelled = self.stopping() && failure.sqlstate.as_deref() == Some("57014");
