@@ -3,7 +3,7 @@
 # make lint    formatting, clippy, the purity of the engine, documentation
 # make bench   the benchmarks
 # make bench-traffic  what the application notices of a migration, against psql (takes some minutes)
-# make torture kills the program at random points; ROUNDS and SEED are passed on
+# make torture kills the program and its server at every point and at random; see ROUNDS, SEED, STRIDE and ONLY below
 #
 # Each target first installs PostgreSQL server binaries where they are missing, and says so.
 
@@ -30,15 +30,10 @@ DEMO_STATE = $(if $(DEMO_DIR),=$(DEMO_DIR))
 build:
 	$(CARGO) build --release --locked --package migengine
 
-# One process for each test where nextest is at hand; it runs no documentation tests.
+# Plain `cargo test`, on purpose: the tests of a file are one process and share a server, which a process for each test
+# could not.
 test: postgres
-	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		echo '$(CARGO) nextest run --locked'; \
-		$(CARGO) nextest run --locked && $(CARGO) test --locked --doc; \
-	else \
-		echo '$(CARGO) test --locked'; \
-		$(CARGO) test --locked; \
-	fi
+	$(CARGO) test --locked
 
 lint:
 	$(CARGO) fmt --all --check
@@ -46,17 +41,26 @@ lint:
 	$(CARGO) check --locked --package migengine-engine --no-default-features
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
-bench: postgres
-	$(CARGO) bench --locked --package migengine-benches
+# Against psql (and sqlx-cli, where it is installed), interleaved, medians: on the spot, and over a line with a round trip
+# of 20 ms.
+bench: postgres build
+	$(CARGO) run --locked --release --package migengine-benches --bin compare -- 1000 0 3
+	$(CARGO) run --locked --release --package migengine-benches --bin compare -- 200 20 3
 
 bench-traffic: postgres build
 	python3 benches/traffic/run.py
 
 ROUNDS ?= 100
 SEED ?=
+# Every n-th case of the exhaustive rows (WIRE_STRIDE: of the cuts), and the rows to try, such as ONLY=1,8.
+STRIDE ?=
+WIRE_STRIDE ?=
+ONLY ?=
 
+# A debug build: release builds have no crash points.
 torture: postgres
-	ROUNDS='$(ROUNDS)' SEED='$(SEED)' $(CARGO) test --locked --release --package migengine --test torture -- --ignored --nocapture
+	ROUNDS='$(ROUNDS)' SEED='$(SEED)' STRIDE='$(STRIDE)' WIRE_STRIDE='$(WIRE_STRIDE)' ONLY='$(ONLY)' \
+		$(CARGO) test --locked --package migengine --test torture torture -- --ignored --nocapture
 
 postgres:
 	@scripts/need-postgres.sh

@@ -1,5 +1,6 @@
 //! The fingerprint: it sees every kind of change and its reversal, on each server version, and it agrees with
 //! `pg_dump` on real migrations.
+#![allow(clippy::unwrap_used)] // a failed set-up is a failed test
 
 #[path = "fingerprint_support/cases.rs"]
 mod cases;

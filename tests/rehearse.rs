@@ -32,7 +32,8 @@ fn verdicts(report: &Value) -> Vec<String> {
 
 #[test]
 fn each_kind_of_outcome_is_told_apart() {
-    let ground = Cluster::shared().database();
+    let cluster = Cluster::start();
+    let ground = cluster.database();
     let project = project(&ground);
     project.pair("001_users", "CREATE TABLE users (id int PRIMARY KEY, email text);", "DROP TABLE users;");
     project.pair("002_index", "CREATE INDEX users_email ON users (email);", "-- keeps it\nSELECT 1;");
@@ -70,6 +71,10 @@ fn each_kind_of_outcome_is_told_apart() {
         (Some(5), Some(2), Some(4))
     );
     let of = |id: &str| report["migrations"].as_array().unwrap().iter().find(|one| one["id"] == id).unwrap().clone();
+    assert_eq!(of("001_users")["locks"], serde_json::json!([]), "what it made itself disturbs nobody");
+    assert_eq!(of("002_index")["locks"], serde_json::json!([{"object": "users", "mode": "SHARE"}]));
+    let dropped = serde_json::json!({"object": "users_pkey", "mode": "ACCESS EXCLUSIVE"});
+    assert!(of("003_drop")["locks"].as_array().unwrap().contains(&dropped), "{}", of("003_drop"));
     let diff = &of("002_index")["diff"][0];
     assert_eq!((diff["object"].as_str(), diff["change"].as_str()), (Some("index users_email"), Some("is extra")));
     let error = &of("004_broken")["error"];
@@ -78,8 +83,7 @@ fn each_kind_of_outcome_is_told_apart() {
     assert_eq!(ground.psql("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"), "0");
     assert_eq!(leftovers(&ground), "0", "scratch databases are removed");
     let text = project.run(&["rehearse", "--against", &ground.url()]).expect(3);
-    assert!(text.stdout.contains("002_index_rollback.sql"), "{text}");
-    assert!(text.stdout.contains("index users_email is extra after rollback"), "{text}");
+    assert!(text.stdout.contains("002_index.sql:1: index users_email is extra after rollback"), "{text}");
     assert!(text.stderr.contains("11 known before"), "{text}");
 }
 
@@ -208,6 +212,25 @@ fn drift_is_found_and_shown() {
     assert_eq!(project.run_json(&["schema", "--diff", "now.json", "live", "--exit-code"], 0)["verdict"], "exact");
     let diff = project.run_json(&["schema", "--diff", ground.url().as_str(), "live", "--exit-code"], 3);
     assert!(diff["diff"].as_array().unwrap().iter().any(|change| change["object"] == "table b"), "{diff}");
+}
+
+#[test]
+fn a_missing_requirement_shows_in_another_order() {
+    let ground = Cluster::shared().database();
+    let project = project(&ground);
+    project.pair("001_a", "CREATE TABLE a (id int);", "DROP TABLE a;");
+    project.pair("002_b", "-- Requires: 001\nALTER TABLE a ADD COLUMN b int;", "ALTER TABLE a DROP COLUMN b;");
+    project.pair("003_c", "-- Requires: 001\nCREATE INDEX a_id ON a (id);", "DROP INDEX a_id;");
+    assert_eq!(rehearse(&project, &ground, &[], 0)["other_order"], Value::Null, "really independent");
+    project.pair("003_c", "-- Requires: 001\nCREATE INDEX a_b ON a (b);", "DROP INDEX a_b;");
+    for _ in ["found", "known"] {
+        let report = rehearse(&project, &ground, &[], 3);
+        let message = report["other_order"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains("003_c.sql:2") && message.contains("column \"b\" does not exist"), "{report:#}");
+        assert_eq!(report["broken"], 0);
+    }
+    let text = project.run(&["rehearse", "--against", &ground.url()]).expect(3);
+    assert!(text.stderr.contains("ME621"), "{text}");
 }
 
 /// The private server, which is also what `--embedded` would use for its data, but never the same one.

@@ -186,6 +186,7 @@ impl From<DriveError> for CommandError {
             DriveError::Busy { .. } => sentence
                 .exit(Exit::Busy)
                 .next("wait for it (--lock-wait-runner 5m), or watch it: migengine journal show --follow"),
+            DriveError::Overtaken => sentence.next("look at what is applied now: migengine status"),
             DriveError::Connect(error) => error.into(),
             DriveError::Standing { .. } => sentence.exit(Exit::Person).next("migengine journal list"),
             DriveError::Layout(_) => sentence.next("once that is mended: migengine apply"),

@@ -2,7 +2,7 @@
 
 use migengine_engine::drive::points::Point;
 use migengine_engine::drive::{DriveError, Job, Observer, Options, StepScripts, World, drive};
-use migengine_engine::id::RunId;
+use migengine_engine::id::{Epoch, RunId};
 use migengine_engine::pg::read::DatabaseState;
 use migengine_engine::pg::session::Session;
 use migengine_engine::pg::target::Target;
@@ -44,13 +44,14 @@ pub struct Start {
     /// The run, folded.
     run: RunSnapshot,
     unmirrored: Vec<(Recorded, Sealed)>,
+    planned_at: Option<Epoch>,
 }
 
 impl Start {
     /// An unfinished run that is taken up again.
     #[must_use]
     pub fn resumed(run: RunSnapshot, unmirrored: Vec<(Recorded, Sealed)>) -> Self {
-        Self { run, unmirrored }
+        Self { run, unmirrored, planned_at: None }
     }
 }
 
@@ -83,7 +84,8 @@ impl Stage<'_> {
         let first = Recorded { run, seq: 1, at, event: Event::RunStarted(Box::new(started)) };
         let folded = RunSnapshot::begin(run, &first).map_err(DriveError::from)?;
         let sealed = self.journal.journal.append(run, vec![(at, first.event.clone())]).await?;
-        Ok(Start { run: folded, unmirrored: std::iter::repeat_n(first, 1).zip(sealed).collect() })
+        let planned_at = Some(ledger.map(|ledger| ledger.epoch).unwrap_or_default());
+        Ok(Start { run: folded, unmirrored: std::iter::repeat_n(first, 1).zip(sealed).collect(), planned_at })
     }
 
     /// Writes an event of a person's into a run that is about to be driven.
@@ -122,7 +124,13 @@ impl Stage<'_> {
             stop: self.stop,
             journal_epoch,
         };
-        let job = Job { run: start.run, unmirrored: start.unmirrored, scripts, session: Some(self.session) };
+        let job = Job {
+            run: start.run,
+            unmirrored: start.unmirrored,
+            scripts,
+            planned_at: start.planned_at,
+            session: Some(self.session),
+        };
         let (run, result) = drive(&world, job).await;
         let Err(error) = result else {
             return Ok(Ending { exit: outcome::exit(&run, asked), run: Some(run), error: None });

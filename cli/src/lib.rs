@@ -85,6 +85,7 @@ fn run(cli: Cli) -> Result<Exit, CommandError> {
             Command::Apply(args) => commands::apply::run(&context, args, watch_signals()).await,
             Command::Rollback(args) => commands::rollback::run(&context, args, watch_signals()).await,
             Command::Resolve(args) => commands::resolve::run(&context, args, watch_signals()).await,
+            Command::Rehearse(args) => commands::rehearse::run(&context, args, watch_signals()).await,
             command => tokio::select! {
                 exit = look(&context, command) => exit,
                 () = signalled() => Ok(interrupted(command)),
@@ -108,10 +109,9 @@ async fn look(context: &Context, command: &Command) -> Result<Exit, CommandError
         Command::New(args) => commands::new::run(context, args),
         Command::Lint(args) => commands::lint::run(context, args),
         Command::Explain(args) => commands::explain::run(context, args),
-        Command::Rehearse(args) => commands::rehearse::run(context, args).await,
         Command::Schema(args) => commands::schema::run(context, args).await,
         Command::Drift(args) => commands::drift::run(context, args).await,
-        Command::Apply(_) | Command::Rollback(_) | Command::Resolve(_) => Ok(Exit::Done),
+        Command::Apply(_) | Command::Rollback(_) | Command::Resolve(_) | Command::Rehearse(_) => Ok(Exit::Done),
     }
 }
 

@@ -3,7 +3,7 @@
 use migengine_engine::id::RunId;
 use migengine_engine::pg::layout::SchemaName;
 use migengine_engine::pg::mirror;
-use migengine_engine::pg::read::{HistoryState, Ledger, ReadError};
+use migengine_engine::pg::read::{HistoryState, Ledger, ReadError, read};
 use migengine_engine::pg::session::Session;
 use migengine_engine::pg::settle::settle;
 use migengine_engine::pg::witness::{Mirror, RunLine};
@@ -41,11 +41,28 @@ pub async fn unfinished(
     ledger: &Ledger,
     journal: &mut OpenJournal,
 ) -> Result<Option<Unfinished>, CommandError> {
+    match look(session, ledger, journal).await {
+        // The ledger was read before the journal was opened. A runner that ended in between looks like time gone back.
+        Err(error) if error.code == "ME333" => match read(&session.client, &session.schema).await?.ledger {
+            Some(fresh) if fresh != *ledger => look(session, &fresh, journal).await,
+            _ => Err(error),
+        },
+        found => found,
+    }
+}
+
+async fn look(
+    session: &Session,
+    ledger: &Ledger,
+    journal: &mut OpenJournal,
+) -> Result<Option<Unfinished>, CommandError> {
     if standing(true, journal.epoch(), ledger.epoch) == Standing::DatabaseWentBack {
         return Err(went_back(journal, ledger));
     }
     for row in &ledger.unfinished {
-        let stored = mirror::records(&session.client, &session.schema, row.run).await?;
+        let mut stored = mirror::records(&session.client, &session.schema, row.run).await?;
+        // Its runner may be at work: what it has written since the ledger was read does not go with that history.
+        stored.truncate(usize::try_from(row.records).unwrap_or(usize::MAX));
         check_anchor(journal, row.run, row.records, row.head).await?;
         let known = journal.run(row.run).map_or(0, |run| run.events);
         if stored.len() as u64 > known {

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use clap::Args;
-use migengine_engine::drive::open_ledger;
+use migengine_engine::drive::{DriveError, open_ledger};
+use migengine_engine::id::Epoch;
 use migengine_engine::migration::ScriptKind;
 use migengine_engine::plan::{self, ApplyTarget, Graph, Policy, plan_apply};
 use migengine_engine::run::event::Event;
@@ -137,7 +138,19 @@ fn rest_code(run: &migengine_engine::run::state::RunSnapshot) -> String {
     code.to_owned()
 }
 
+/// Plans and runs; plans anew where another runner changed the database before this one got the lock.
 async fn apply(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>) -> Result<Ending, CommandError> {
+    loop {
+        let ending = attempt(context, args, stop.clone()).await?;
+        let overtaken = ending.error.as_ref().is_some_and(|error| error.code == "ME336");
+        if !overtaken || *stop.borrow() {
+            return Ok(ending);
+        }
+        context.tell("another runner was faster: planning anew");
+    }
+}
+
+async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>) -> Result<Ending, CommandError> {
     let limits = context.limits(&args.run)?;
     let dir = context.dir.clone();
     let loading = tokio::task::spawn_blocking(move || project::load(&dir));
@@ -186,6 +199,10 @@ async fn apply(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>)
     }
     if state.ledger.is_none() {
         state = open_ledger(&session, limits.lock_wait_runner, ENGINE).await?;
+        if state.ledger.as_ref().is_some_and(|ledger| ledger.epoch != Epoch::default()) {
+            let error = CommandError::from(DriveError::Overtaken);
+            return Ok(Ending { exit: error.exit, run: None, error: Some(error) });
+        }
     }
     let uuid = state.ledger.as_ref().map(|ledger| ledger.uuid.clone()).unwrap_or_default();
     let journal = match kept_open {

@@ -12,6 +12,8 @@ use migengine_engine::run::state::RunKind;
 use migengine_engine::sql::Command;
 use serde_json::{Value, json};
 
+use migengine_engine::hazard::{Context as Knowledge, Finding, look};
+
 use crate::project::Project;
 use crate::sources::Kept;
 
@@ -26,6 +28,7 @@ struct Step<'a> {
     step: &'a PlanStep,
     migration: Option<&'a Migration>,
     script: Option<Held<'a>>,
+    hazards: Vec<Finding>,
 }
 
 /// The script of a step: of the folder, or of the history.
@@ -50,6 +53,7 @@ impl<'a> Picture<'a> {
     #[must_use]
     pub fn new(project: &'a Project, kept: &Kept, planned: &'a Planned) -> Self {
         let reverse = planned.plan.direction == RunKind::Rollback;
+        let mut knowledge = Knowledge::new(None);
         let steps = planned.plan.steps.iter().map(|step| {
             let migration = project.get(&step.id);
             let file = migration.and_then(|found| if reverse { found.down.as_ref() } else { Some(&found.up) });
@@ -57,7 +61,11 @@ impl<'a> Picture<'a> {
                 Source::File => file.map(Held::File),
                 Source::History => kept.down(&step.id).map(Held::Kept),
             };
-            Step { step, migration, script }
+            // What an earlier step of this plan creates is nobody's yet when a later one changes it.
+            let hazards = script.as_deref().map(|script| look(script, &mut knowledge)).unwrap_or_default();
+            let of_statements = hazards.statements.into_iter().flat_map(|facts| facts.findings);
+            let hazards = of_statements.chain(hazards.findings).collect();
+            Step { step, migration, script, hazards }
         });
         let mut warnings = planned.warnings.clone();
         for found in &project.diagnostics {
@@ -110,6 +118,9 @@ impl<'a> Picture<'a> {
             for found in self.of_step(step) {
                 line(&found.to_string());
             }
+            for hazard in &step.hazards {
+                line(&step.hazard_line(hazard));
+            }
         }
         text
     }
@@ -149,7 +160,7 @@ impl<'a> Picture<'a> {
             "id": plan.id.as_str(),
             "requires": plan.requires.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
             "transactional": plan.script.transactional,
-            "warnings": self.of_step(step).into_iter().map(warning_json).collect::<Vec<_>>(),
+            "warnings": self.of_step(step).into_iter().map(warning_json).chain(step.hazards.iter().map(hazard_json)).collect::<Vec<_>>(),
             "parts": step.parts(),
             "reversible": plan.reversible,
             "file": step.script.as_ref().map(|script| &script.file),
@@ -162,7 +173,30 @@ impl<'a> Picture<'a> {
     }
 }
 
+fn hazard_json(hazard: &Finding) -> Value {
+    json!({
+        "code": hazard.code,
+        "message": hazard.message,
+        "object": hazard.object,
+        "hazard": hazard.hazard,
+        "safe_form": hazard.safe_form,
+    })
+}
+
 impl Step<'_> {
+    /// `003_x.sql:4:1: warning[MH001]: …`, as the other findings are written.
+    fn hazard_line(&self, hazard: &Finding) -> String {
+        let script = self.script.as_deref();
+        let found = Diagnostic {
+            severity: hazard.severity,
+            ..Diagnostic::warning(hazard.code, script.map_or("", |script| &script.file), hazard.message.clone())
+        };
+        match script {
+            Some(script) => found.at(&script.text, hazard.offset).to_string(),
+            None => found.to_string(),
+        }
+    }
+
     fn files(&self) -> Vec<&str> {
         let Some(migration) = self.migration else { return Vec::new() };
         let others = [&migration.down, &migration.verify].into_iter().flatten();

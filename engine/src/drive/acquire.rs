@@ -76,6 +76,12 @@ impl<J: Journal> Driver<'_, J> {
         let state = lock::read_under_lock(&session).await?;
         let ledger = state.ledger.unwrap_or_default();
         self.check_standing(&ledger)?;
+        let fresh = self.run.state == RunState::Preflight && self.run.epoch.is_none();
+        if fresh && self.planned_at.is_some_and(|planned_at| planned_at != ledger.epoch) {
+            // Steps that are in effect by now would count as this run's own, and be reversed with it.
+            self.record(Event::RunRolledBack).await?;
+            return Err(DriveError::Overtaken);
+        }
         self.world.observer.point(Point::LockHeld);
         // The history counts as read only from behind the raised epoch: a runner that lost the lock without knowing may
         // commit until then. The two travel together.

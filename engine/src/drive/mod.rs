@@ -100,6 +100,8 @@ pub struct Job {
     pub unmirrored: Vec<(Recorded, Sealed)>,
     /// One for each step.
     pub scripts: Vec<StepScripts>,
+    /// The database's epoch when the plan of a new run was made. Under another one the plan is not what it was.
+    pub planned_at: Option<Epoch>,
     /// A session that stands already; it is used for the run.
     pub session: Option<Session>,
 }
@@ -113,6 +115,9 @@ pub enum DriveError {
         /// Who, where it may be seen.
         holder: Option<String>,
     },
+    /// While this run waited for the lock, another one changed the database. Nothing of this one was begun.
+    #[error("[ME336] another runner was faster, so the plan does not fit the database any more; nothing was changed")]
+    Overtaken,
     /// Never connected; nothing was touched.
     #[error("{}", .0.message)]
     Connect(ConnectError),
@@ -157,6 +162,7 @@ pub(crate) struct Driver<'w, J> {
     world: &'w World<'w, J>,
     run: RunSnapshot,
     scripts: Vec<StepScripts>,
+    planned_at: Option<Epoch>,
     session: Option<Live>,
     queue: Vec<(Timestamp, Event)>,
     unmirrored: Vec<(Recorded, Sealed)>,
@@ -198,6 +204,7 @@ pub async fn drive<J: Journal>(world: &World<'_, J>, job: Job) -> (RunSnapshot, 
         world,
         run: job.run,
         scripts: job.scripts,
+        planned_at: job.planned_at,
         session: None,
         queue: Vec::new(),
         mirror_sent: 0,

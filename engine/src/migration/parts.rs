@@ -37,8 +37,10 @@ pub enum PartKind {
 struct Block {
     /// Index of `BEGIN`, or of the `COMMIT AND CHAIN` that began it.
     begin: usize,
-    /// Index of `COMMIT`.
+    /// Behind its last statement.
     end: usize,
+    /// The first statement behind it.
+    next: usize,
     options: String,
 }
 
@@ -101,6 +103,12 @@ impl Survey {
                 }
             }
             Command::Commit { chain } => self.commit(index, at, chain, report),
+            // It is sent with the statements before it, so that the server's error is the step's.
+            Command::OddCommit => {
+                if let Some((begin, options)) = self.open.take() {
+                    self.blocks.push(Block { begin, end: index + 1, next: index + 1, options });
+                }
+            }
             Command::Rollback => report.error(
                 "ME153",
                 at,
@@ -156,7 +164,7 @@ impl Survey {
         if chain {
             self.open = Some((index, options.clone()));
         }
-        self.blocks.push(Block { begin, end: index, options });
+        self.blocks.push(Block { begin, end: index, next: index + 1, options });
     }
 }
 
@@ -194,7 +202,7 @@ impl Dividing<'_> {
         for block in blocks {
             parts.extend((next..block.begin).map(|index| self.single(index)));
             parts.push(self.transaction(block.begin + 1..block.end, &block.options));
-            next = block.end + 1;
+            next = block.next;
         }
         parts.extend((next..self.statements.len()).map(|index| self.single(index)));
         parts

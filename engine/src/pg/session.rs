@@ -26,6 +26,11 @@ pub fn default_settings(lock_timeout: Duration) -> Vec<(String, String)> {
     .to_vec()
 }
 
+/// A COMMIT that was acknowledged must survive a crash of the server: it carries the witness. Settings that promise more
+/// (`remote_write`, `remote_apply`) are left alone.
+const DURABLE: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
+    WHERE pg_catalog.current_setting('synchronous_commit') IN ('off', 'local'); ";
+
 /// A session.
 pub struct Session {
     /// The driver's handle.
@@ -67,16 +72,16 @@ impl Session {
     /// The statements that restore the session's settings after `RESET ALL`.
     #[must_use]
     pub fn settings_sql(&self) -> String {
-        format!("{}SET application_name = {}", self.settings, quote_literal(&self.name))
+        format!("{}{DURABLE}SET application_name = {}", self.settings, quote_literal(&self.name))
     }
 
-    /// Gives the session another name in `pg_stat_activity`.
+    /// Gives the session another name in `pg_stat_activity`, and makes all its settings.
     ///
     /// # Errors
     /// The server or the line failed.
     pub async fn rename(&mut self, name: &str) -> Result<(), tokio_postgres::Error> {
         name.clone_into(&mut self.name);
-        self.client.batch_execute(&format!("SET application_name = {}", quote_literal(name))).await
+        self.reset().await
     }
 
     /// Undoes whatever a script has set.

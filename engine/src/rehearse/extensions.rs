@@ -1,6 +1,6 @@
-//! Extensions that scripts ask for, and where they come from.
+//! Extensions that scripts ask for, where they come from, and roles that scripts make.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::migration::Script;
 
@@ -23,6 +23,25 @@ pub fn created_extensions<'a>(scripts: impl IntoIterator<Item = &'a Script>) -> 
                     None => name.to_lowercase(),
                 };
                 found.entry(name).or_insert_with(|| (script.file.clone(), statement.position.line));
+            }
+        }
+    }
+    found
+}
+
+/// The roles that scripts may create, also inside `DO`: every name behind `CREATE ROLE`, `USER` or `GROUP`.
+#[must_use]
+pub fn created_roles<'a>(scripts: impl IntoIterator<Item = &'a Script>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for script in scripts {
+        let words: Vec<&str> = script.text.split_whitespace().collect();
+        for window in words.windows(3) {
+            let [create, kind, name] = window else { continue };
+            let kinds = ["role", "user", "group"];
+            if create.to_lowercase().ends_with("create") && kinds.iter().any(|word| kind.eq_ignore_ascii_case(word)) {
+                let name = name.trim_end_matches([';', '\'', ')']);
+                let quoted = name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
+                found.insert(quoted.map_or_else(|| name.to_lowercase(), str::to_owned));
             }
         }
     }

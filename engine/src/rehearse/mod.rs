@@ -9,14 +9,16 @@ mod blame;
 mod extensions;
 mod json;
 mod lock;
+mod order;
 mod portable;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
 pub use blame::{blame, blame_all};
-pub use extensions::{created_extensions, package_of};
+pub use extensions::{created_extensions, created_roles, package_of};
 pub use json::InvalidRehearsal;
 pub use lock::{BadLock, Entry, Link, LockFile, Stale, links, stale};
+pub use order::other_order;
 pub use portable::portable;
 pub use verdict::{Apply, Found, HeldLock, Reapply, Rehearsal, Rollback, excuse};

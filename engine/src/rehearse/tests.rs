@@ -153,3 +153,24 @@ fn the_name_of_the_owner_is_not_part_of_a_portable_schema() {
     assert_eq!(portable(&here, "postgres").digest(), portable(&there, "app").digest());
     assert_ne!(portable(&here, "app").digest(), portable(&there, "app").digest(), "another owner stays");
 }
+
+#[test]
+fn roles_that_scripts_make_are_found_also_inside_do() {
+    let text = "CREATE ROLE App;\nDO $$ BEGIN CREATE USER \"Odd\" LOGIN; END $$;\nGRANT SELECT ON t TO other;";
+    let script = parse_script("m/001_a.sql", text.as_bytes()).0.unwrap();
+    let found: Vec<String> = created_roles([&script]).into_iter().collect();
+    assert_eq!(found, ["Odd", "app"]);
+}
+
+#[test]
+fn another_legal_order_keeps_what_is_required() {
+    let check = |list: &[(&str, &[&str])], expect: Option<&[usize]>| {
+        let list: Vec<_> =
+            list.iter().map(|(name, requires)| (id(name), requires.iter().map(|one| id(one)).collect())).collect();
+        assert_eq!(other_order(&list).as_deref(), expect, "{list:?}");
+    };
+    check(&[("1_a", &[]), ("2_b", &["1_a"]), ("3_c", &["2_b"])], None);
+    check(&[("1_a", &[]), ("2_b", &["1_a"]), ("3_c", &["1_a"])], Some(&[0, 2, 1]));
+    check(&[("1_a", &[]), ("2_b", &[]), ("3_c", &["1_a", "2_b"])], Some(&[1, 0, 2]));
+    check(&[("1_a", &["0_gone"])], None);
+}

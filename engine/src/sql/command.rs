@@ -11,6 +11,8 @@ pub enum Command {
     Begin { options: String },
     /// `COMMIT` or `END`; with `AND CHAIN` a new transaction begins at once.
     Commit { chain: bool },
+    /// `COMMIT` or `END`, and then something that does not belong there (`COMMIT:`). Only the server may refuse it.
+    OddCommit,
     /// `ROLLBACK` or `ABORT` of the whole transaction.
     Rollback,
     /// `SAVEPOINT`, `RELEASE`, `ROLLBACK TO`.
@@ -103,7 +105,11 @@ fn end(mut at: Cursor<'_>) -> Command {
         return Command::Other;
     }
     at.eat_any(&["WORK", "TRANSACTION"]);
-    Command::Commit { chain: at.eat(&["AND", "CHAIN"]) }
+    let chain = at.eat(&["AND", "CHAIN"]);
+    if !chain {
+        at.eat(&["AND", "NO", "CHAIN"]);
+    }
+    if at.rest().trim_end_matches(';').is_empty() { Command::Commit { chain } } else { Command::OddCommit }
 }
 
 fn rollback(mut at: Cursor<'_>) -> Command {

@@ -51,6 +51,17 @@ impl Cache {
         self.changed = true;
     }
 
+    /// What was found out about another order; see [`super::order`].
+    pub(super) fn other_order(&self, key: &Digest) -> Option<Value> {
+        self.outcomes.get(&key.to_string()).cloned()
+    }
+
+    /// Keeps that.
+    pub(super) fn put_other_order(&mut self, key: &Digest, value: Value) {
+        self.outcomes.insert(key.to_string(), value);
+        self.changed = true;
+    }
+
     /// Forgets what no file of the folder has any more.
     pub(super) fn keep_only(&mut self, keys: &[Digest]) {
         let keys: BTreeSet<String> = keys.iter().map(ToString::to_string).collect();

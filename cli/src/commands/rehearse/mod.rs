@@ -2,16 +2,19 @@
 
 mod cache;
 pub mod chain;
+mod order;
 mod report;
 pub mod server;
 
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use migengine_engine::id::Digest;
 use migengine_engine::migration::parse_duration;
 use migengine_engine::pg::rehearse::{Audience, rehearse};
-use migengine_engine::rehearse::{Rehearsal, stale};
+use migengine_engine::rehearse::{Rehearsal, created_roles, stale};
 use migengine_engine::schema::Schema;
+use tokio::sync::watch;
 
 use crate::args::Format;
 use crate::context::Context;
@@ -56,7 +59,7 @@ fn limit(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// See the contract's exit codes.
-pub async fn run(context: &Context, args: &RehearseArgs) -> Result<Exit, CommandError> {
+pub async fn run(context: &Context, args: &RehearseArgs, stop: watch::Receiver<bool>) -> Result<Exit, CommandError> {
     let chain = Chain::load(&context.dir)?;
     crate::commands::apply::warn(context, &chain.warnings);
     if args.check {
@@ -65,7 +68,7 @@ pub async fn run(context: &Context, args: &RehearseArgs) -> Result<Exit, Command
     let began = Instant::now();
     let choice = chain.choose(args)?;
     let mut cache = Cache::open();
-    let outcome = rehearsed(context, args, &chain, &choice, &mut cache).await?;
+    let outcome = rehearsed(context, args, (&chain, &choice), &mut cache, stop).await?;
     let lock = chain.updated_lock(&outcome.rehearsals, outcome.major);
     chain.write_lock(&lock)?;
     if let Err(error) = cache.save() {
@@ -82,6 +85,8 @@ pub struct Outcome {
     pub cached: usize,
     /// Major version of the server.
     pub major: u32,
+    /// Whether another order gives something else; `null` where it does not, or where there is none.
+    pub other_order: serde_json::Value,
     /// Roles that were made for the time of the rehearsal.
     pub stubs: Vec<String>,
 }
@@ -89,26 +94,35 @@ pub struct Outcome {
 async fn rehearsed(
     context: &Context,
     args: &RehearseArgs,
-    chain: &Chain,
-    choice: &Choice,
+    (chain, choice): (&Chain, &Choice),
     cache: &mut Cache,
+    mut stop: watch::Receiver<bool>,
 ) -> Result<Outcome, CommandError> {
     let mut ground = Ground::choose(context, args.against.as_deref(), args.statement_limit).await?;
     let major = ground.major();
     let keys = chain.keys(major);
-    cache.keep_only(&keys);
+    let order_key = order::key(chain, major).filter(|_| choice.wanted.len() == chain.members.len());
+    let kept: Vec<_> = keys.iter().copied().chain(order::key(chain, major)).collect();
+    cache.keep_only(&kept);
+    let mut other_order = order_key.and_then(|key| cache.other_order(&key)).filter(|_| !args.all);
     let mut known: Vec<Option<Rehearsal>> =
         keys.iter().map(|key| if args.all { None } else { cache.get(key) }).collect();
     let open: Vec<usize> =
         choice.wanted.iter().copied().filter(|at| !matches!(known.get(*at), Some(Some(_)))).collect();
     let cached = choice.wanted.len() - open.len();
     let mut stubs = Vec::new();
-    if let Some(last) = open.iter().max() {
+    let reorder = order_key.filter(|_| other_order.is_none());
+    if let Some(last) = open.iter().max().copied().or(reorder.map(|_| chain.members.len() - 1)) {
         let mut stand = ground.open(context).await?;
-        let fresh = run_open(context, chain, &open, *last, &mut stand, cache).await;
+        let fresh = tokio::select! {
+            fresh = run_open(context, chain, (&open, last, reorder), &mut stand, cache) => fresh,
+            Ok(()) = stop.changed() => Err(stopped()),
+        };
         stubs.clone_from(&stand.stubs);
         stand.close().await;
-        for rehearsal in fresh? {
+        let (fresh, order) = fresh?;
+        other_order = order.or(other_order);
+        for rehearsal in fresh {
             let at = chain.members.iter().position(|member| member.migration.id == rehearsal.id);
             let slot = at.and_then(|at| known.get_mut(at).zip(keys.get(at)));
             if let Some((slot, key)) = slot {
@@ -125,21 +139,36 @@ async fn rehearsed(
             rehearsals.push(Rehearsal { excuse, ..rehearsal });
         }
     }
-    Ok(Outcome { rehearsals, cached, major, stubs })
+    Ok(Outcome { rehearsals, cached, major, other_order: other_order.unwrap_or_default(), stubs })
+}
+
+/// By a signal. The scratch databases are removed all the same.
+fn stopped() -> CommandError {
+    CommandError::refused("ME620", "the rehearsal was stopped by a signal")
+        .exit(Exit::Stopped)
+        .state("Only scratch databases were used; they are gone.")
+        .next("migengine rehearse")
 }
 
 async fn run_open(
     context: &Context,
     chain: &Chain,
-    open: &[usize],
-    last: usize,
+    (open, last, reorder): (&[usize], usize, Option<Digest>),
     stand: &mut migengine_engine::pg::rehearse::Stand,
     cache: &mut Cache,
-) -> Result<Vec<Rehearsal>, CommandError> {
+) -> Result<(Vec<Rehearsal>, Option<serde_json::Value>), CommandError> {
     server::refuse_missing_extensions(stand, chain, last).await?;
     let items = chain.items(last, |at| open.contains(&at));
+    stand.expect_roles(created_roles(items.iter().map(|item| item.up)));
     let mut audience = Progress { context, cache, last: items.last().map(|item| item.id.clone()) };
-    Ok(rehearse(stand, &items, &mut audience).await?)
+    let outcomes = if open.is_empty() { Vec::new() } else { rehearse(stand, &items, &mut audience).await? };
+    let mut order = None;
+    if let Some(key) = reorder {
+        let found = order::compare_orders(stand, chain).await?;
+        cache.put_other_order(&key, found.clone());
+        order = Some(found);
+    }
+    Ok((outcomes, order))
 }
 
 /// Tells what happens, and keeps the last schema for `drift`.

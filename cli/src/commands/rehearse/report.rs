@@ -31,6 +31,7 @@ pub(super) fn show(context: &Context, outcome: &Outcome, took: Duration) -> Resu
                 "excused": excused,
                 "cached": outcome.cached,
                 "server": outcome.major,
+                "other_order": outcome.other_order,
                 "stub_roles": outcome.stubs,
             });
             render::data(&object.to_string());
@@ -51,8 +52,15 @@ pub(super) fn show(context: &Context, outcome: &Outcome, took: Duration) -> Resu
         "{proven} proven, {excused} excused, {broken} broken{known} (PostgreSQL {}, {took})",
         outcome.major
     ));
+    if let Some(message) = outcome.other_order.get("message").and_then(Value::as_str) {
+        let error = CommandError::refused("ME621", message)
+            .exit(Exit::Differs)
+            .state("Only scratch databases were used; they are gone.")
+            .next("add what is missing to `-- Requires:`, then: migengine rehearse");
+        render::line(render::error_text(&error, context.look.color).trim_end());
+    }
     if broken == 0 {
-        return Ok(Exit::Done);
+        return Ok(if outcome.other_order.is_null() { Exit::Done } else { Exit::Differs });
     }
     let what = format!("{broken} of {} migrations are not proven", outcome.rehearsals.len());
     let error = CommandError::refused("ME609", what)

@@ -4,6 +4,7 @@
 //! which costs next to nothing; scripts that cannot run in one are tried on a copy of the database. So a reverse
 //! script that fails or does not restore the schema never disturbs what comes after it.
 
+mod locks;
 mod pair;
 mod script;
 mod stand;
@@ -17,9 +18,10 @@ use crate::pg::connect::ConnectError;
 use crate::pg::failure::{Fault, fault};
 use crate::pg::fingerprint::{self, FingerprintError};
 use crate::pg::session::Session;
-use crate::rehearse::{Apply, HeldLock, Reapply, Rehearsal, Rollback, portable};
+use crate::rehearse::{Apply, Reapply, Rehearsal, Rollback, portable};
 use crate::run::failure::Failure;
 use crate::schema::Schema;
+use locks::Locks;
 use script::{Broken, Mend, Runner};
 pub use stand::{Stand, StandOptions};
 
@@ -148,7 +150,7 @@ pub async fn rehearse(
 pub async fn schema_after(stand: &mut Stand, items: &[Item<'_>]) -> Result<Result<Schema, Failure>, RehearseError> {
     let mut line = Line::open(stand).await?;
     for item in items {
-        if let Err(broken) = line.forward(item).await {
+        if let Err(broken) = line.forward(item, None).await {
             return Ok(Err(broken.into_failure()));
         }
     }
@@ -197,7 +199,8 @@ impl<'s> Line<'s> {
             None if item.wanted => Some(self.read().await?),
             None => None,
         };
-        if let Err(broken) = self.forward(item).await {
+        let mut locks = if item.wanted { Some(Locks::before(&self.session).await) } else { None };
+        if let Err(broken) = self.forward(item, locks.as_mut()).await {
             if !item.up.transactional() {
                 self.torn = Some(item.id.clone());
             }
@@ -220,7 +223,7 @@ impl<'s> Line<'s> {
             reapply: Reapply::Skipped,
             diff: Vec::new(),
             error: None,
-            locks: Vec::<HeldLock>::new(),
+            locks: locks.map(|locks| locks.held()).unwrap_or_default(),
             duration_us: 0,
             schema: Some(shown.digest()),
             excuse: None,
@@ -253,10 +256,10 @@ impl<'s> Line<'s> {
         Some(place(format!("not tried: it requires {fallen}, which does not apply")))
     }
 
-    async fn forward(&mut self, item: &Item<'_>) -> Result<(), Broken> {
+    async fn forward(&mut self, item: &Item<'_>, locks: Option<&mut Locks>) -> Result<(), Broken> {
         let runner = Runner { session: &self.session, limit: self.stand.limit() };
         let mut roles = Roles { stand: self.stand };
-        runner.whole(item.up, item.verify, &mut roles).await
+        runner.whole(item.up, item.verify, &mut roles, locks).await
     }
 }
 

@@ -82,10 +82,10 @@ impl Line<'_> {
         let runner = Runner { session: &session, limit: self.stand.limit() };
         let engine = [self.stand.engine_schema()];
         let mut seen = Seen::default();
-        match runner.whole(down, None, &mut NoMending).await {
+        match runner.whole(down, None, &mut NoMending, None).await {
             Ok(()) => {
                 seen.back = Some(Ok(fingerprint::read_again(&session.client, &engine, false).await?));
-                seen.again = Some(match runner.whole(item.up, item.verify, &mut NoMending).await {
+                seen.again = Some(match runner.whole(item.up, item.verify, &mut NoMending, None).await {
                     Ok(()) => Ok(fingerprint::read_again(&session.client, &engine, false).await?),
                     Err(broken) => Err(broken),
                 });

@@ -14,6 +14,8 @@ use crate::pg::session::Session;
 use crate::run::failure::Failure;
 use crate::sql::Statement;
 
+use super::locks::Locks;
+
 /// What a script that does not go through leaves.
 #[derive(Debug)]
 pub(super) enum Broken {
@@ -110,13 +112,14 @@ impl Runner<'_> {
         script: &Script,
         verify: Option<&Script>,
         mend: &mut dyn Mend,
+        mut locks: Option<&mut Locks>,
     ) -> Result<(), Broken> {
         self.control(script).await?;
         let last = script.parts.len().saturating_sub(1);
         for (index, part) in script.parts.iter().enumerate() {
             let verify = verify.filter(|_| index == last);
             loop {
-                let Err(broken) = self.part(script, part, index, verify).await else { break };
+                let Err(broken) = self.part(script, (index, part), verify, locks.as_deref_mut()).await else { break };
                 if matches!(broken, Broken::Refused(_)) {
                     let _ignored = self.plain("ROLLBACK").await;
                     let _ignored = self.reset().await;
@@ -137,13 +140,22 @@ impl Runner<'_> {
         self.reset().await
     }
 
-    async fn part(&self, script: &Script, part: &Part, index: usize, verify: Option<&Script>) -> Result<(), Broken> {
+    async fn part(
+        &self,
+        script: &Script,
+        (index, part): (usize, &Part),
+        verify: Option<&Script>,
+        locks: Option<&mut Locks>,
+    ) -> Result<(), Broken> {
         match &part.kind {
             PartKind::Transaction { begin } => {
                 self.plain(&format!("BEGIN {}", begin.as_deref().unwrap_or_default())).await?;
                 self.body(script, part).await?;
                 if let Some(verify) = verify {
                     self.checks(verify).await?;
+                }
+                if let Some(locks) = locks {
+                    locks.look(self.session).await;
                 }
                 self.plain("COMMIT").await
             }

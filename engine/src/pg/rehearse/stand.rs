@@ -35,6 +35,8 @@ pub struct Stand {
     databases: BTreeSet<String>,
     made: u32,
     prefix: String,
+    /// Roles that scripts may create. On somebody's server no other role is ever removed.
+    expected_roles: BTreeSet<String>,
     /// Major version of the server.
     pub major: u32,
     /// Roles that scripts name and that were not there; they were made for the time of the rehearsal.
@@ -67,6 +69,7 @@ impl Stand {
             databases: BTreeSet::new(),
             made: 0,
             prefix,
+            expected_roles: BTreeSet::new(),
             major,
             stubs: Vec::new(),
         };
@@ -195,6 +198,11 @@ impl Stand {
         made
     }
 
+    /// Says which roles the scripts may create, so that they can be removed afterwards.
+    pub fn expect_roles(&mut self, names: BTreeSet<String>) {
+        self.expected_roles = names;
+    }
+
     async fn roles(&self) -> Result<BTreeSet<String>, RehearseError> {
         Ok(column(&self.admin, "SELECT rolname FROM pg_roles").await?.into_iter().collect())
     }
@@ -206,14 +214,17 @@ impl Stand {
         let _ignored = self.admin.client.batch_execute(&format!("DROP ROLE {name}")).await;
     }
 
-    /// Removes every scratch database, and the roles that appeared since [`Stand::open`].
+    /// Removes every scratch database, and the roles that the scripts or their stubs brought.
     pub async fn close(mut self) {
         for name in self.databases.clone() {
             self.discard(&name).await;
         }
         let after = self.roles().await.unwrap_or_default();
-        for name in after.difference(&self.roles_before).cloned().collect::<Vec<_>>() {
-            self.drop_role(&name).await;
+        for name in after.difference(&self.roles_before) {
+            // On a server with other users a role may have appeared for other reasons.
+            if self.options.private || self.stubs.contains(name) || self.expected_roles.contains(name) {
+                self.drop_role(name).await;
+            }
         }
     }
 }

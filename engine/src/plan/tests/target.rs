@@ -213,7 +213,8 @@ fn steps_carry_what_the_run_records() {
     let steps = planned.plan.run_steps();
     let shown: Vec<_> = steps.iter().map(|step| (step.id.as_str(), step.requires.as_slice())).collect();
     assert_eq!(shown, [("2", &[][..]), ("3", &[]), ("4", &[0, 1])], "in the order of application");
-    assert_eq!(steps[2].tokens, script("4", "down").tokens);
+    assert_eq!(steps[2].tokens, planned.plan.steps[0].forward.1, "a run knows a step by what the history keeps of it");
+    assert_ne!(steps[2].tokens, planned.plan.steps[0].script.tokens, "and not by the reverse script");
 }
 
 #[test]

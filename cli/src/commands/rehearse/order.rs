@@ -1,0 +1,58 @@
+//! Migrations that do not depend on each other are applied in another order too.
+
+use migengine_engine::id::{Digest, MigrationId};
+use migengine_engine::pg::rehearse::{Item, Stand, schema_after};
+use migengine_engine::rehearse::other_order;
+use migengine_engine::schema::{Verdict, compare, diff};
+use serde_json::{Value, json};
+
+use super::chain::Chain;
+use crate::error::CommandError;
+
+/// What the outcome depends on. Nothing where there is no other order.
+pub(super) fn key(chain: &Chain, major: u32) -> Option<Digest> {
+    other_order(&list(chain))?;
+    let tip = chain.members.last()?;
+    let mut pieces: Vec<Vec<u8>> = vec![b"migengine order 1".to_vec(), tip.link.chain.as_bytes().to_vec()];
+    pieces.push(major.to_le_bytes().to_vec());
+    for member in &chain.members {
+        pieces.push(member.requires.iter().map(MigrationId::as_str).collect::<Vec<_>>().join("\n").into_bytes());
+    }
+    Some(Digest::of_all(pieces.iter().map(Vec::as_slice)))
+}
+
+fn list(chain: &Chain) -> Vec<(MigrationId, Vec<MigrationId>)> {
+    chain.members.iter().map(|member| (member.link.id.clone(), member.requires.clone())).collect()
+}
+
+/// Applies everything in the plan's order and in the other one. `null` where the outcome is the same, otherwise
+/// `{"order":[id],"message","diff":[{"object","change"}]}`. Both orders run here, so that only the order is another.
+///
+/// # Errors
+/// The server failed. Scripts that fail are the outcome.
+pub(super) async fn compare_orders(stand: &mut Stand, chain: &Chain) -> Result<Value, CommandError> {
+    let Some(order) = other_order(&list(chain)) else { return Ok(Value::Null) };
+    let last = chain.members.len().saturating_sub(1);
+    let Ok(expected) = schema_after(stand, &chain.items(last, |_| false)).await? else { return Ok(Value::Null) };
+    let mut items: Vec<Option<Item<'_>>> = chain.items(last, |_| false).into_iter().map(Some).collect();
+    let moved: Vec<Item<'_>> = order.iter().filter_map(|at| items.get_mut(*at).and_then(Option::take)).collect();
+    let ids: Vec<&str> = moved.iter().map(|item| item.id.as_str()).collect();
+    let outcome = match schema_after(stand, &moved).await? {
+        Ok(actual) if compare(&expected, &actual) != Verdict::Differs => Value::Null,
+        Ok(actual) => {
+            let changes = diff(&expected, &actual);
+            let object = changes.first().map(|change| change.object.clone()).unwrap_or_default();
+            let message = format!("in another order that the headers allow, another schema comes out: see {object}");
+            json!({"order": ids, "message": message, "diff": crate::commands::schema::changes_json(&changes)})
+        }
+        Err(failure) => {
+            let place = match (&failure.file, failure.line) {
+                (Some(file), Some(line)) => format!("{file}:{line}: "),
+                _ => String::new(),
+            };
+            let message = format!("{place}fails in another order that the headers allow: {}", failure.message);
+            json!({"order": ids, "message": message, "diff": []})
+        }
+    };
+    Ok(outcome)
+}
