@@ -198,7 +198,7 @@ fn readers_that_overlap_for_ever_are_named_and_left_alone() {
     let stall = app.longest_wait();
     println!("longest wait of the application: {stall:?}, gave up after {took:?}");
     let json = output.expect(7).json();
-    assert_eq!(json["error"]["code"], "ME420", "{json}");
+    assert_eq!(json["error"]["code"], "ME430", "{json}");
     let message = json["error"]["message"].as_str().unwrap();
     assert!(message.contains("pid ") && message.contains("\"holder\"") && message.contains("holds users"), "{message}");
     assert!(stall < NOTICEABLE && took > ms(2_500), "{stall:?} {took:?}");
@@ -215,7 +215,7 @@ fn an_idle_transaction_is_named_and_ended_where_that_is_asked_for() {
     sleep(ms(150));
     let (output, _) = apply(&project, &["--lock-wait", "1s"]);
     let json = output.clone().expect(7).json();
-    assert_eq!(json["error"]["code"], "ME420", "{json}");
+    assert_eq!(json["error"]["code"], "ME430", "{json}");
     assert!(json["error"]["message"].as_str().unwrap().contains("idle in transaction for"), "{json}");
     assert!(json["error"]["hint"].as_str().unwrap().contains("--on-blocker terminate"), "{json}");
     assert!(output.stderr.contains("guard     001_a: waits"), "{output}");
@@ -238,7 +238,7 @@ fn a_forgotten_prepared_transaction_is_named_at_once() {
     sleep(ms(5_100));
     let (output, took) = apply(&project, &[]);
     let json = output.expect(7).json();
-    assert_eq!(json["error"]["code"], "ME422", "{json}");
+    assert_eq!(json["error"]["code"], "ME432", "{json}");
     assert!(json["error"]["message"].as_str().unwrap().contains("'forgotten'"), "{json}");
     assert!(took < Duration::from_secs(30), "{took:?}");
     database.psql("ROLLBACK PREPARED 'forgotten'");
@@ -256,7 +256,7 @@ fn a_rewrite_that_keeps_the_application_waiting_is_cancelled_and_explained() {
     let stall = app.longest_wait();
     println!("longest wait of the application: {stall:?}");
     let json = output.expect(7).json();
-    assert_eq!(json["error"]["code"], "ME421", "{json}");
+    assert_eq!(json["error"]["code"], "ME431", "{json}");
     assert_eq!(json["error"]["sqlstate"], "57014", "{json}");
     assert!(json["error"]["hint"].as_str().unwrap().len() > 40, "no recipe: {json}");
     assert!(stall < ms(900), "{stall:?}");

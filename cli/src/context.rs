@@ -159,7 +159,7 @@ impl Context {
                     (Some(how), _) => how.into(),
                     (None, Some(name)) => OnBlocker::from_name(name).ok_or_else(|| {
                         let what = format!("on_blocker = \"{name}\" is none of wait, cancel, terminate");
-                        CommandError::usage("ME009", what)
+                        CommandError::usage("ME018", what)
                     })?,
                     (None, None) => guard.on_blocker,
                 },

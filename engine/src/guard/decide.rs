@@ -76,7 +76,7 @@ fn prepared(holder: &Holder) -> Failure {
     let gid = holder.prepared.clone().unwrap_or_default();
     let message = format!("{holder}, and will until somebody ends it; nothing was changed");
     let hint = format!("COMMIT PREPARED '{gid}' or ROLLBACK PREPARED '{gid}', then go on");
-    Failure { hint: Some(hint), ..Failure::own("ME422", message) }
+    Failure { hint: Some(hint), ..Failure::own("ME432", message) }
 }
 
 fn never_free(blocking: &[Holder], limits: &Limits) -> Failure {
@@ -92,7 +92,7 @@ fn never_free(blocking: &[Holder], limits: &Limits) -> Failure {
     } else {
         "choose a quieter time, wait longer (--lock-wait 1h), or move them aside (--on-blocker cancel)"
     };
-    Failure { hint: Some(ways.to_owned()), ..Failure::own("ME420", message) }
+    Failure { hint: Some(ways.to_owned()), ..Failure::own("ME430", message) }
 }
 
 /// When the guard itself cancelled a step.
@@ -154,7 +154,7 @@ pub fn after(
         );
         let or = "or allow it that long in the script's header: -- Lock-budget: 10s";
         let hint = recipe.map_or_else(|| or.to_owned(), |recipe| format!("{recipe}; {or}"));
-        return Verdict::GiveUp(Box::new(Failure { hint: Some(hint), ..Failure::own("ME421", message) }));
+        return Verdict::GiveUp(Box::new(Failure { hint: Some(hint), ..Failure::own("ME431", message) }));
     }
     let pause = pause(tally.attempts, tally.last_stall, random);
     if waited + pause >= limits.wait {
@@ -172,7 +172,7 @@ pub fn is_gentle(effect: &Effect) -> bool {
 
 /// Makes the server's "cancelled" of a statement outside of any transaction tell that it was the guard.
 pub fn over_budget(failure: &mut Failure, case: &Case) {
-    failure.code = "ME421".to_owned();
+    failure.code = "ME431".to_owned();
     failure.message = format!(
         "the application waited behind this statement for longer than the budget of {}, so it was cancelled",
         millis(case.limits.budget)
@@ -242,7 +242,7 @@ mod tests {
         check(hidden, AccessExclusive, "go");
         let prepared = |age| Holder { pid: None, prepared: Some("g".to_owned()), ..holder(RowExclusive, "", age) };
         check(prepared(1_000), AccessExclusive, "wait for 1");
-        check(prepared(60_000), AccessExclusive, "ME422");
+        check(prepared(60_000), AccessExclusive, "ME432");
         check(prepared(20), AccessExclusive, "go");
     }
 
@@ -252,7 +252,7 @@ mod tests {
         let held = [holder(LockMode::AccessShare, "idle in transaction", 6_000)];
         let found = look(&held, &claim(LockMode::AccessExclusive), &limits, limits.wait);
         let Look::GiveUp(failure) = found else { panic!("{found:?}") };
-        assert_eq!(failure.code, "ME420");
+        assert_eq!(failure.code, "ME430");
         assert!(failure.message.contains("pid 7 (idle in transaction for 6.0 s) holds t"), "{}", failure.message);
         assert!(failure.hint.unwrap().contains("pg_terminate_backend"));
     }
@@ -300,11 +300,11 @@ mod tests {
         let Verdict::GiveUp(failure) = after(holding, &tally, &limits, Some("do it so"), Duration::ZERO, 0.0) else {
             panic!("a third try")
         };
-        assert_eq!(failure.code, "ME421");
+        assert_eq!(failure.code, "ME431");
         assert!(failure.hint.unwrap().starts_with("do it so"));
         let queueing = Setback::Budget(Cancelled::Queueing);
         assert!(matches!(after(queueing, &tally, &limits, None, Duration::ZERO, 0.0), Verdict::Again(_)));
         let late = after(queueing, &tally, &limits, None, limits.wait, 0.0);
-        assert!(matches!(late, Verdict::GiveUp(failure) if failure.code == "ME420"));
+        assert!(matches!(late, Verdict::GiveUp(failure) if failure.code == "ME430"));
     }
 }
