@@ -216,7 +216,7 @@ mod tests {
     fn a_look_waits_for_old_conflicting_transactions_only() {
         let limits = Limits::default();
         let check = |holder: Holder, claimed: LockMode, expected: &str| {
-            let found = match look(&[holder.clone()], &claim(claimed), &limits, Duration::ZERO) {
+            let found = match look(std::slice::from_ref(&holder), &claim(claimed), &limits, Duration::ZERO) {
                 Look::Go => "go".to_owned(),
                 Look::PushAside => "push".to_owned(),
                 Look::Wait(who) => format!("wait for {}", who.len()),
