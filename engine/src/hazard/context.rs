@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::kind::TypeName;
 use crate::sql::QualifiedName;
 
-/// What is known when a statement is looked at. Fill it by [`super::learn`] with every statement in the order in which
+/// What is known when a statement is looked at. Fill it by [`super::learn()`] with every statement in the order in which
 /// they run.
 #[derive(Debug, Clone, Default)]
 pub struct Context {

@@ -2,7 +2,7 @@
 //! names that vanish; and what to write instead.
 //!
 //! The classifier is tolerant: what it does not know is `classified: false`, never an error. What the text cannot
-//! tell, such as the old type of a column, it learns from the scripts before ([`learn`]). Its claims are held against
+//! tell, such as the old type of a column, it learns from the scripts before ([`learn()`]). Its claims are held against
 //! measurements on a real server by `tests/lint.rs`.
 
 mod context;

@@ -129,7 +129,7 @@ pub struct Rehearsal {
     pub locks: Vec<HeldLock>,
     /// The whole rehearsal of this migration, in microseconds.
     pub duration_us: u64,
-    /// Fingerprint of the schema after it, without the names of its owner (see [`super::portable`]).
+    /// Fingerprint of the schema after it, without the names of its owner (see [`super::portable()`]).
     pub schema: Option<Digest>,
     /// `Allow: unfaithful-rollback(reason)`, or the text of `Irreversible`.
     pub excuse: Option<String>,

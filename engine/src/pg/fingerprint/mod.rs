@@ -5,7 +5,7 @@
 //! a dump hides: invalid indexes and whether publications of other schemas reach into ours.
 //!
 //! All catalogs are read by one message of many statements in one read-only snapshot: one round trip, nothing to
-//! prepare. Each statement names its columns; the first seven say which object a row is about (see [`sql`]), every
+//! prepare. Each statement names its columns; the first seven say which object a row is about (see `sql.rs`), every
 //! other column is an attribute under that name. NULL means: as by default, left out.
 
 mod acl;
