@@ -106,6 +106,7 @@ pub struct StepFold {
     pub id: u8,
     pub state: StepState,
     pub done: u8,
+    pub half_way: u8,
 }
 
 /// A journal, folded: what is left of `RunSnapshot` once times, texts and counters are taken away.
@@ -284,7 +285,7 @@ const RUN: RunId = RunId::from_bytes([0; 16]);
 impl Fold {
     /// The run right after its first event, which the engine folds.
     pub fn begin(run: u8, kind: RunKind, ids: &[u8]) -> Self {
-        let mut steps = [StepFold { id: u8::MAX, state: StepState::Pending, done: 0 }; STEPS];
+        let mut steps = [StepFold { id: u8::MAX, state: StepState::Pending, done: 0, half_way: 0 }; STEPS];
         for (step, id) in steps.iter_mut().zip(ids) {
             step.id = *id;
         }
@@ -313,6 +314,7 @@ impl Fold {
             state: step.state,
             attempts: 1,
             parts_done: step.done.into(),
+            half_way: step.half_way.into(),
             duration_us: None,
             failure: None,
             recovered: None,
@@ -341,6 +343,7 @@ impl Fold {
         for (fold, step) in self.steps.iter_mut().zip(&snapshot.steps) {
             fold.state = step.state;
             fold.done = u8::try_from(step.parts_done).unwrap();
+            fold.half_way = u8::try_from(step.half_way).unwrap();
         }
     }
 

@@ -6,6 +6,7 @@ use clap::Args;
 use migengine_engine::drive::{DriveError, open_ledger};
 use migengine_engine::id::Epoch;
 use migengine_engine::migration::ScriptKind;
+use migengine_engine::pg::lock;
 use migengine_engine::plan::{self, ApplyTarget, Graph, Policy, plan_apply};
 use migengine_engine::run::event::Event;
 use migengine_engine::run::state::RunKind;
@@ -176,7 +177,11 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
         }
         if let Some(found) = runs::unfinished(&session, ledger, &mut journal).await? {
             if !args.resume {
-                return Err(runs::blocked_by(&found.run));
+                // A run whose runner is at work is not unfinished business of ours.
+                return Err(match lock::holder(&session).await {
+                    Some(holder) => DriveError::Busy { holder: Some(holder) }.into(),
+                    None => runs::blocked_by(&found.run),
+                });
             }
             let stage = Stage { context, target: &target, limits, session, state, journal, stop };
             return resume(stage, found, project, &graph).await;

@@ -196,6 +196,8 @@ pub struct StepSnapshot {
     pub attempts: u32,
     /// Parts of the script that are known to be done in the present direction.
     pub parts_done: u32,
+    /// Parts of the forward script that were done when its reversal began, if it had stopped half-way; else 0.
+    pub half_way: u32,
     /// Time spent in the last attempt that ended, in microseconds.
     pub duration_us: Option<u64>,
     /// The last failure.

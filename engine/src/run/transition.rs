@@ -153,6 +153,7 @@ impl RunSnapshot {
             state,
             attempts: 0,
             parts_done: 0,
+            half_way: 0,
             duration_us: None,
             failure: None,
             recovered: None,
@@ -248,6 +249,8 @@ impl RunSnapshot {
                 step.attempts = *attempt;
                 step.tried = Some((*content, *tokens));
                 if kind == EventKind::UndoIntent {
+                    let stopped_half_way = matches!(step.state, StepState::Pending | StepState::Failed);
+                    step.half_way = if stopped_half_way { step.parts_done } else { 0 };
                     step.parts_done = 0;
                 }
             }
@@ -260,6 +263,7 @@ impl RunSnapshot {
                 step.duration_us = adopted.is_none().then_some(*duration_us);
                 step.recovered = *adopted;
                 step.parts_done = 0;
+                step.half_way = 0;
                 step.failure = None;
             }
             Event::StepFailed { failure, .. } | Event::UndoFailed { failure, .. } => {
@@ -268,7 +272,11 @@ impl RunSnapshot {
             Event::StepCleared { label, .. } => step.recovered = Some(*label),
             _ => {}
         }
+        let cleared = kind == EventKind::StepCleared && step.state == StepState::UndoIntent;
         step.state = next;
+        if cleared {
+            step.back_to_half_way();
+        }
         Ok(())
     }
 
@@ -283,9 +291,23 @@ impl RunSnapshot {
         for step in self.steps.iter_mut().filter(|step| step.parts_done == 0) {
             match step.state {
                 StepState::Intent => step.state = StepState::Pending,
-                StepState::UndoIntent => step.state = StepState::Applied,
+                StepState::UndoIntent => {
+                    step.state = StepState::Applied;
+                    step.back_to_half_way();
+                }
                 _ => {}
             }
+        }
+    }
+}
+
+impl StepSnapshot {
+    /// A reversal that had no effect leaves a step that had stopped half-way where it was: its history row says "begun",
+    /// not "applied".
+    fn back_to_half_way(&mut self) {
+        if self.half_way > 0 {
+            self.state = StepState::Pending;
+            self.parts_done = self.half_way;
         }
     }
 }
