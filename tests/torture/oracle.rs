@@ -1,13 +1,13 @@
 //! What must hold when all is over, whatever happened on the way.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use migengine_engine::id::RunId;
 use migengine_engine::run::event::Recorded;
-use migengine_engine::run::journal::Journal as _;
+use migengine_engine::run::journal::{Journal as _, JournalError};
 use migengine_engine::run::transition::fold;
-use migengine_journal::SledJournal;
+use migengine_journal::{Opened, SledJournal};
 
 use super::lab::Scratch;
 use crate::support::Project;
@@ -111,7 +111,7 @@ fn quiet(db: &Scratch<'_>) -> Result<(), String> {
 fn journal(db: &Scratch<'_>, project: &Project) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     // Killed after the engine's tables were made and before the first record: there was never a run to tell of.
-    let none = SledJournal::open_read_only(project.journal()).is_ok_and(|opened| opened.is_none());
+    let none = open(project)?.is_none();
     if none && db.sql("SELECT count(*) FROM migengine.run") == "0" {
         return Ok(());
     }
@@ -131,12 +131,25 @@ fn journal(db: &Scratch<'_>, project: &Project) -> Result<(), String> {
     Ok(())
 }
 
+/// Opens the journal. A child that another thread of the laboratory is just starting has every open file of this process,
+/// and so its locks, until it becomes another program: what is in use for a moment only is asked for again.
+fn open(project: &Project) -> Result<Option<Opened>, String> {
+    let patience = Instant::now() + Duration::from_secs(10);
+    loop {
+        match SledJournal::open_read_only(project.journal()) {
+            Err(JournalError::InUse { .. }) if Instant::now() < patience => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened.map_err(|error| error.to_string()),
+        }
+    }
+}
+
 type Books = Vec<(RunId, Vec<(&'static str, String)>)>;
 
 /// Every run with the kinds and the bytes of its records, once the journal was checked.
 async fn sound_runs(project: &Project) -> Result<Books, String> {
-    let opened = SledJournal::open_read_only(project.journal()).map_err(|error| error.to_string())?;
-    let Some(opened) = opened else { return Err("there is no journal".to_owned()) };
+    let Some(opened) = open(project)? else { return Err("there is no journal".to_owned()) };
     let over = |records: &[Recorded]| {
         let Some(run) = records.first().map(|record| record.run) else { return Err("an empty run".to_owned()) };
         match fold(run, records) {
