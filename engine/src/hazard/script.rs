@@ -168,12 +168,12 @@ fn allow(script: &Script, facts: &mut ScriptFacts) {
             .iter()
             .any(|(_, finding, _)| finding.hazard == allowance.hazard && plain(&finding.path) == plain(&path));
         if !used && !before {
-            facts.findings.push(unused(script, allowance, path, &facts.statements));
+            facts.findings.push(unused(allowance, path, &facts.statements));
         }
     }
 }
 
-fn unused(script: &Script, allowance: &Allowance, path: Vec<String>, statements: &[StatementFacts]) -> Finding {
+fn unused(allowance: &Allowance, path: Vec<String>, statements: &[StatementFacts]) -> Finding {
     let known = super::RULES.iter().any(|rule| rule.hazard == allowance.hazard);
     let near = statements.iter().flat_map(|facts| &facts.findings).find(|finding| finding.hazard == allowance.hazard);
     let safe_form = match (known, near) {
@@ -181,7 +181,6 @@ fn unused(script: &Script, allowance: &Allowance, path: Vec<String>, statements:
         (true, Some(finding)) => format!("-- Allow: {}({})", finding.hazard, finding.object),
         (true, None) => "remove it".to_owned(),
     };
-    let written = format!("({})", allowance.object);
     Finding {
         code: UNUSED.code,
         hazard: UNUSED.hazard,
@@ -194,7 +193,7 @@ fn unused(script: &Script, allowance: &Allowance, path: Vec<String>, statements:
             allowance.hazard, allowance.object
         ),
         safe_form,
-        offset: script.text.find(&written).unwrap_or_default(),
+        offset: allowance.offset,
     }
 }
 

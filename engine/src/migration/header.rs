@@ -195,7 +195,9 @@ impl Reader<'_> {
             Key::LockWait => self.header.lock_wait = self.duration(offset, key, value),
             Key::StatementTimeout => self.header.statement_timeout = self.duration(offset, key, value),
             Key::Allow => match value::parse_allow(written) {
-                Ok(allowed) => self.header.allow.extend(allowed),
+                Ok(allowed) => {
+                    self.header.allow.extend(allowed.into_iter().map(|one| Allowance { offset, ..one }));
+                }
                 Err(why) => self.bad(offset, key, &why),
             },
             _ => {}

@@ -11,6 +11,8 @@ pub struct Allowance {
     pub object: String,
     /// Why, without its quotes.
     pub reason: Option<String>,
+    /// Where its comment line begins in the file, in bytes.
+    pub offset: usize,
 }
 
 /// Reads `100ms`, `2s`, `10m` (or `10min`), `2h`, `1d`; `0` for no limit. Whole numbers only.
@@ -58,7 +60,7 @@ pub(super) fn parse_allow(written: &str) -> Result<Vec<Allowance>, String> {
         if object.is_empty() {
             return Err(format!("`{hazard}()` names no object"));
         }
-        allowed.push(Allowance { hazard, object: object.to_owned(), reason: None });
+        allowed.push(Allowance { hazard, object: object.to_owned(), reason: None, offset: 0 });
         rest = from.get(close + 1..).unwrap_or_default().trim_start();
         match rest.strip_prefix(',') {
             Some(more) => rest = more.trim_start(),
