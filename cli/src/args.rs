@@ -107,6 +107,12 @@ pub struct RunOptions {
     /// Do not ask.
     #[arg(short, long)]
     pub yes: bool,
+    /// The name of the database that is meant. A protected one is changed without asking only with this and --yes.
+    #[arg(long, value_name = "DATABASE")]
+    pub confirm: Option<String>,
+    /// Go ahead outside of the maintenance windows; the reason is kept in the journal.
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    pub outside_window: Option<String>,
 }
 
 /// What to do about sessions in the way.
@@ -128,6 +134,15 @@ impl From<OnBlocker> for migengine_engine::guard::OnBlocker {
             OnBlocker::Terminate => Self::Terminate,
         }
     }
+}
+
+/// A reason that is kept in the journal.
+///
+/// # Errors
+/// It says nothing.
+pub fn reason(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() { Err("say why: it is kept in the journal".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 fn positive(text: &str) -> Result<Duration, String> {
@@ -168,4 +183,6 @@ pub enum Command {
     Schema(commands::schema::SchemaArgs),
     /// Compare the database with what was rehearsed.
     Drift(commands::drift::DriftArgs),
+    /// Mark the database, so that changes to it need its name typed; or take the mark off.
+    Protect(commands::protect::ProtectArgs),
 }

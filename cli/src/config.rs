@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use migengine_engine::protect::window::Windows;
 use serde::Deserialize;
 
 use crate::error::CommandError;
@@ -36,6 +37,11 @@ pub struct Section {
     pub on_blocker: Option<String>,
     /// How long to try to reach the database again.
     pub reconnect: Option<String>,
+    /// Whether changes need a person's word. A mark inside the database cannot be taken off here.
+    pub protected: Option<bool>,
+    /// When changes are welcome: one window or a list of them.
+    #[serde(default, deserialize_with = "windows")]
+    pub window: Option<Windows>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -54,6 +60,37 @@ struct File {
     lock_wait: Option<String>,
     on_blocker: Option<String>,
     reconnect: Option<String>,
+    protected: Option<bool>,
+    #[serde(default, deserialize_with = "windows")]
+    window: Option<Windows>,
+}
+
+/// A window, or a list of windows. What is wrong with one is told with its line.
+fn windows<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<Windows>, D::Error> {
+    struct Texts;
+
+    impl<'de> serde::de::Visitor<'de> for Texts {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a window such as \"Sat 02:00-05:00 Europe/Berlin\", or a list of them")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(vec![text.to_owned()])
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut texts = Vec::new();
+            while let Some(text) = list.next_element()? {
+                texts.push(text);
+            }
+            Ok(texts)
+        }
+    }
+
+    let texts = input.deserialize_any(Texts)?;
+    Windows::parse(texts.iter().map(String::as_str)).map(Some).map_err(serde::de::Error::custom)
 }
 
 /// Reads the configuration and picks the environment.
@@ -106,6 +143,8 @@ fn parse(text: &str, name: &str, env: Option<&str>) -> Result<Section, CommandEr
         lock_wait: picked.lock_wait.or(file.lock_wait),
         on_blocker: picked.on_blocker.or(file.on_blocker),
         reconnect: picked.reconnect.or(file.reconnect),
+        protected: picked.protected.or(file.protected),
+        window: picked.window.or(file.window),
         ..picked
     })
 }
@@ -128,11 +167,27 @@ mod tests {
     }
 
     #[test]
+    fn windows_are_one_or_many() {
+        let window = |text: &str| parse(text, FILE, None).unwrap().window.map(|windows| windows.to_string());
+        assert_eq!(window("window = \"Sat 02:00-05:00 UTC\"\n").as_deref(), Some("Sat 02:00-05:00 UTC"));
+        let two = "window = [\"Sat 02:00-05:00 UTC\", \"daily 03:00-04:00 Europe/Berlin\"]\n";
+        assert_eq!(window(two).as_deref(), Some("Sat 02:00-05:00 UTC, daily 03:00-04:00 Europe/Berlin"));
+        assert_eq!(window(""), None);
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_place() {
         for (text, env, expected) in [
             ("dirr = \"a\"\n", None, "migengine.toml:1:1: unknown field `dirr`"),
             ("\n[env.p]\nschemaa = \"x\"\n", None, "migengine.toml:3:1: unknown field `schemaa`"),
             ("dir = 3\n", None, "migengine.toml:1:7: invalid type"),
+            (
+                "\nwindow = \"Sat 02:00-05:00 Europe/Berlln\"\n",
+                None,
+                "migengine.toml:2:10: there is no time zone `Europe/B",
+            ),
+            ("window = [\"Sat 02:00-05:00 UTC\",\n \"Sun 2 UTC\"]\n", None, "migengine.toml:1:10: `2` are no hours"),
+            ("window = 3\n", None, "migengine.toml:1:10: invalid type"),
             ("[env.p]\n", Some("q"), "migengine.toml has no section [env.q] (p)"),
         ] {
             let error = parse(text, FILE, env).unwrap_err();

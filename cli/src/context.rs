@@ -8,9 +8,11 @@ use migengine_engine::guard::{Limits as GuardLimits, OnBlocker};
 use migengine_engine::id::Timestamp;
 use migengine_engine::migration::parse_duration;
 use migengine_engine::pg::layout::SchemaName;
-use migengine_engine::pg::read::{DatabaseState, read};
+use migengine_engine::pg::read::{DatabaseState, Ledger, read};
 use migengine_engine::pg::session::{Session, default_settings};
 use migengine_engine::pg::target::{SystemFiles, Target};
+use migengine_engine::protect::Protection;
+use migengine_engine::protect::window::Windows;
 
 use crate::args::{Color, Format, Global, RunOptions};
 use crate::config::{self, Section};
@@ -118,6 +120,26 @@ impl Context {
         }
         let state = read(&session.client, &self.schema).await?;
         Ok((session, state))
+    }
+
+    /// Why changes to this database need a person's word, if they do. The mark inside of it wins over any file.
+    #[must_use]
+    pub fn protection(&self, ledger: Option<&Ledger>) -> Protection {
+        let file = self.global.config.as_deref().unwrap_or(std::path::Path::new(config::FILE)).display();
+        let configured = self.section.protected == Some(true);
+        Protection {
+            configured: configured.then(|| match &self.global.env {
+                Some(env) => format!("[env.{env}] of {file}"),
+                None => file.to_string(),
+            }),
+            mark: ledger.and_then(|ledger| ledger.mark.clone()),
+        }
+    }
+
+    /// When changes are welcome.
+    #[must_use]
+    pub fn windows(&self) -> Windows {
+        self.section.window.clone().unwrap_or_default()
     }
 
     /// The limits of a run.

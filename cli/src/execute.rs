@@ -56,11 +56,11 @@ impl Start {
 }
 
 impl Stage<'_> {
-    /// Records a new run.
+    /// Records a new run, with notes on how it came to be.
     ///
     /// # Errors
     /// The journal cannot be written.
-    pub async fn begin(&self, plan: &Plan, unwind_on_failure: bool) -> Result<Start, CommandError> {
+    pub async fn begin(&self, plan: &Plan, unwind_on_failure: bool, notes: Vec<Event>) -> Result<Start, CommandError> {
         let ledger = self.state.ledger.as_ref();
         let started = RunStarted {
             kind: plan.direction,
@@ -82,10 +82,17 @@ impl Stage<'_> {
         let at = now();
         let run = RunId::from_parts(u64::try_from(at.0 / 1000).unwrap_or_default(), random);
         let first = Recorded { run, seq: 1, at, event: Event::RunStarted(Box::new(started)) };
-        let folded = RunSnapshot::begin(run, &first).map_err(DriveError::from)?;
-        let sealed = self.journal.journal.append(run, vec![(at, first.event.clone())]).await?;
+        let mut folded = RunSnapshot::begin(run, &first).map_err(DriveError::from)?;
+        let mut records = vec![first];
+        for event in notes {
+            let record = Recorded { run, seq: folded.events + 1, at, event };
+            folded.apply(&record).map_err(DriveError::from)?;
+            records.push(record);
+        }
+        let sealed =
+            self.journal.journal.append(run, records.iter().map(|one| (at, one.event.clone())).collect()).await?;
         let planned_at = Some(ledger.map(|ledger| ledger.epoch).unwrap_or_default());
-        Ok(Start { run: folded, unmirrored: std::iter::repeat_n(first, 1).zip(sealed).collect(), planned_at })
+        Ok(Start { run: folded, unmirrored: records.into_iter().zip(sealed).collect(), planned_at })
     }
 
     /// Writes an event of a person's into a run that is about to be driven.

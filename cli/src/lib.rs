@@ -1,5 +1,6 @@
 //! The command line of migengine: options, commands, what people see. Decisions are the engine's.
 
+pub mod admission;
 pub mod args;
 pub mod chronicle;
 pub mod commands;
@@ -86,6 +87,7 @@ fn run(cli: Cli) -> Result<Exit, CommandError> {
             Command::Rollback(args) => commands::rollback::run(&context, args, watch_signals()).await,
             Command::Resolve(args) => commands::resolve::run(&context, args, watch_signals()).await,
             Command::Rehearse(args) => commands::rehearse::run(&context, args, watch_signals()).await,
+            Command::Protect(args) => commands::protect::run(&context, args, watch_signals()).await,
             command => tokio::select! {
                 exit = look(&context, command) => exit,
                 () = signalled() => Ok(interrupted(command)),
@@ -111,7 +113,9 @@ async fn look(context: &Context, command: &Command) -> Result<Exit, CommandError
         Command::Explain(args) => commands::explain::run(context, args),
         Command::Schema(args) => commands::schema::run(context, args).await,
         Command::Drift(args) => commands::drift::run(context, args).await,
-        Command::Apply(_) | Command::Rollback(_) | Command::Resolve(_) | Command::Rehearse(_) => Ok(Exit::Done),
+        Command::Apply(_) | Command::Rollback(_) | Command::Resolve(_) | Command::Rehearse(_) | Command::Protect(_) => {
+            Ok(Exit::Done)
+        }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod migration;
 #[cfg(feature = "postgres")]
 pub mod pg;
 pub mod plan;
+pub mod protect;
 pub mod rehearse;
 pub mod run;
 pub mod schema;

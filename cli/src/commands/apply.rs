@@ -9,9 +9,10 @@ use migengine_engine::migration::ScriptKind;
 use migengine_engine::pg::lock;
 use migengine_engine::plan::{self, ApplyTarget, Graph, Policy, plan_apply};
 use migengine_engine::run::event::Event;
-use migengine_engine::run::state::RunKind;
+use migengine_engine::run::state::{Direction, RunKind};
 use tokio::sync::watch;
 
+use crate::admission::{self, Intention, Loss};
 use crate::args::{Format, RunOptions};
 use crate::commands::rollback::{self, RollbackArgs};
 use crate::context::{Context, actor};
@@ -21,6 +22,7 @@ use crate::journals::OpenJournal;
 use crate::outcome::{self, Asked};
 use crate::project::{self, Project};
 use crate::render;
+use crate::render::plan::Picture;
 use crate::runs::{self, Unfinished};
 use crate::sources::{self, Kept};
 
@@ -184,7 +186,7 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
                 });
             }
             let stage = Stage { context, target: &target, limits, session, state, journal, stop };
-            return resume(stage, found, project, &graph).await;
+            return resume(stage, found, project, &graph, &args.run).await;
         }
         if args.resume {
             context.tell("nothing to resume: no run is unfinished");
@@ -202,6 +204,18 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
         context.tell("nothing to do: every migration is applied");
         return Ok(Ending { exit: Exit::Done, run: None, error: None });
     }
+    let scripts = sources::scripts(&project, &Kept::default(), &planned.plan.run_steps(), &graph);
+    let picture = || Picture::new(&project, &Kept::default(), &planned).text();
+    let intention = Intention {
+        context,
+        target: &target,
+        state: &state,
+        options: &args.run,
+        scripts: admission::forward(None, &scripts),
+        loss: Loss::NeedsAllow,
+        picture: &picture,
+    };
+    let notes = intention.admit(&stop).await?;
     if state.ledger.is_none() {
         state = open_ledger(&session, limits.lock_wait_runner, ENGINE).await?;
         if state.ledger.as_ref().is_some_and(|ledger| ledger.epoch != Epoch::default()) {
@@ -215,8 +229,7 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
         None => OpenJournal::open(&context.journal, &uuid).await?,
     };
     let stage = Stage { context, target: &target, limits, session, state, journal, stop };
-    let start = stage.begin(&planned.plan, args.on_failure == OnFailure::Rollback).await?;
-    let scripts = sources::scripts(&project, &Kept::default(), &planned.plan.run_steps(), &graph);
+    let start = stage.begin(&planned.plan, args.on_failure == OnFailure::Rollback, notes).await?;
     stage.drive(start, scripts, Asked::Apply).await
 }
 
@@ -226,6 +239,7 @@ pub async fn resume(
     found: Unfinished,
     project: Project,
     graph: &Graph,
+    options: &RunOptions,
 ) -> Result<Ending, CommandError> {
     let asked = match found.run.started.kind {
         RunKind::Apply => Asked::Apply,
@@ -235,8 +249,24 @@ pub async fn resume(
     let kept = rollback::kept(&stage).await?;
     let scripts = sources::scripts(&project, &kept, &steps, graph);
     refuse_changed(&stage, &project, &steps)?;
+    // What a run that turned around takes back was decided on when it did.
+    let ahead = found.run.direction == Direction::Forward;
+    let picture = || admission::outline(&found.run);
+    let intention = Intention {
+        context: stage.context,
+        target: stage.target,
+        state: &stage.state,
+        options,
+        scripts: if ahead { admission::forward(Some(&found.run), &scripts) } else { Vec::new() },
+        loss: Loss::NeedsAllow,
+        picture: &picture,
+    };
+    let notes = intention.admit(&stage.stop).await?;
     let mut start = Start::resumed(found.run, found.unmirrored);
     stage.note(&mut start, Event::Resumed { actor: actor() }).await?;
+    for note in notes {
+        stage.note(&mut start, note).await?;
+    }
     stage.drive(start, scripts, asked).await
 }
 

@@ -8,6 +8,7 @@ pub mod lint;
 pub mod list;
 pub mod new;
 pub mod plan;
+pub mod protect;
 pub mod rehearse;
 pub mod resolve;
 pub mod rollback;
@@ -35,6 +36,7 @@ pub fn empty_json(command: &Command) -> Value {
         Command::Rehearse(_) => json!({ "migrations": [], "proven": 0, "broken": 0 }),
         Command::Lint(_) => json!({ "findings": [] }),
         Command::Schema(_) | Command::Drift(_) | Command::Explain(_) => json!({}),
+        Command::Protect(_) => json!({ "database": null, "protected": null }),
         Command::New(_) => json!({ "id": null, "files": [] }),
         Command::Resolve(_) => {
             json!({ "run_id": null, "step": null, "part": null, "took_effect": null, "next": null })

@@ -4,13 +4,15 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use migengine_engine::id::RunId;
+use migengine_engine::migration::Script;
 use migengine_engine::pg::mirror::kept_scripts;
 use migengine_engine::plan::{Graph, RollbackTarget, plan_rollback};
 use migengine_engine::run::event::Event;
 use migengine_engine::run::state::{Direction, RunKind, RunSnapshot, StepState};
 use tokio::sync::watch;
 
-use crate::args::RunOptions;
+use crate::admission::{self, Intention, Loss};
+use crate::args::{RunOptions, reason};
 use crate::commands::apply::{conclude, joined, refuse_read_only, refused, warn};
 use crate::context::{Context, actor};
 use crate::error::{CommandError, Exit};
@@ -18,6 +20,7 @@ use crate::execute::{Ending, Stage, Start};
 use crate::journals::OpenJournal;
 use crate::outcome::Asked;
 use crate::project::{self, Project};
+use crate::render::plan::Picture;
 use crate::runs::{self, Unfinished};
 use crate::sources::{self, Kept};
 
@@ -43,6 +46,10 @@ pub struct RollbackArgs {
     /// Reverse also what depends on the migrations named.
     #[arg(long)]
     pub cascade: bool,
+    /// Lose data in a protected database although the reverse script has no Allow line for it; the reason is kept in the
+    /// journal.
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    pub accept_loss: Option<String>,
     /// How to run.
     #[command(flatten)]
     pub run: RunOptions,
@@ -122,8 +129,11 @@ async fn rollback(context: &Context, args: &RollbackArgs, stop: watch::Receiver<
         context.tell("nothing to do: nothing was applied after that");
         return Ok(Ending { exit: Exit::Done, run: None, error: None });
     }
-    let start = stage.begin(&planned.plan, false).await?;
     let scripts = sources::scripts(&project, &kept, &planned.plan.run_steps(), &graph);
+    let notes =
+        admit(&stage, args, admission::backward(None, &scripts), &|| Picture::new(&project, &kept, &planned).text())
+            .await?;
+    let start = stage.begin(&planned.plan, false, notes).await?;
     stage.drive(start, scripts, Asked::Rollback).await
 }
 
@@ -144,8 +154,12 @@ async fn go_on(
     }
     let scripts = sources::scripts(project, kept, &run.started.steps, graph);
     let failed: Vec<u32> = run.steps_in(StepState::UndoFailed).collect();
+    let notes = admit(&stage, args, admission::backward(Some(&run), &scripts), &|| admission::outline(&run)).await?;
     let mut start = Start::resumed(run, unmirrored);
     stage.note(&mut start, Event::Resumed { actor: actor() }).await?;
+    for note in notes {
+        stage.note(&mut start, note).await?;
+    }
     for step in failed {
         // The part that failed did not take effect; "true" would make a later recovery pass over it.
         let reason = "tried again by rollback".to_owned();
@@ -156,6 +170,25 @@ async fn go_on(
         stage.note(&mut start, Event::UnwindStarted { reason }).await?;
     }
     stage.drive(start, scripts, Asked::Rollback).await
+}
+
+/// Asks whether the reversal may begin.
+async fn admit(
+    stage: &Stage<'_>,
+    args: &RollbackArgs,
+    scripts: Vec<&Script>,
+    picture: &dyn Fn() -> String,
+) -> Result<Vec<Event>, CommandError> {
+    let intention = Intention {
+        context: stage.context,
+        target: stage.target,
+        state: &stage.state,
+        options: &args.run,
+        scripts,
+        loss: Loss::Accepted(args.accept_loss.as_deref()),
+        picture,
+    };
+    intention.admit(&stage.stop).await
 }
 
 enum Chosen {

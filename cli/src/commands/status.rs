@@ -8,6 +8,7 @@ use migengine_engine::id::MigrationId;
 use migengine_engine::migration::FileName;
 use migengine_engine::pg::read::{DatabaseState, HistoryRow, HistoryState};
 use migengine_engine::plan::{Divergence, Graph, Policy, compare};
+use migengine_engine::protect::Protection;
 use serde_json::{Value, json};
 
 use crate::args::Format;
@@ -31,6 +32,7 @@ pub struct StatusArgs {
 struct Status {
     database: String,
     version: String,
+    protection: Protection,
     applied: Vec<HistoryRow>,
     pending: Vec<MigrationId>,
     found: Divergence,
@@ -52,7 +54,8 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit, CommandEr
         Some(ledger) => chronicle::unfinished(context, &session, ledger).await?,
         None => None,
     };
-    let status = Status::new(&project, state, open);
+    let protection = context.protection(state.ledger.as_ref());
+    let status = Status::new(&project, state, open, protection);
     if context.look.format == Format::Json {
         render::data(&status.json().to_string());
     } else {
@@ -65,7 +68,7 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit, CommandEr
 }
 
 impl Status {
-    fn new(project: &Project, state: DatabaseState, open: Option<Open>) -> Self {
+    fn new(project: &Project, state: DatabaseState, open: Option<Open>, protection: Protection) -> Self {
         let DatabaseState { server, ledger } = state;
         let history = sources::history(ledger.as_ref(), &Kept::default());
         let graph = Graph::build(project.nodes(), &history);
@@ -82,6 +85,7 @@ impl Status {
         problems.extend(graph.problems().iter().cloned());
         Self {
             database: server.database,
+            protection,
             version: server.version_text.split(' ').next().unwrap_or_default().to_owned(),
             applied,
             pending: pending.collect(),
@@ -109,6 +113,7 @@ impl Status {
         json!({
             "database": self.database,
             "server_version": self.version,
+            "protected": self.protection.is_on(),
             "applied": applied.collect::<Vec<_>>(),
             "pending": ids(&self.pending),
             "changed": ids(&self.found.changed),
@@ -122,6 +127,9 @@ impl Status {
 
     fn text(&self) -> String {
         let mut text = format!("database {} (PostgreSQL {})\n", self.database, self.version);
+        if self.protection.is_on() {
+            text.push_str(&format!("protected by {}\n", self.protection.why()));
+        }
         let rows: Vec<Vec<String>> = self.applied.iter().map(applied_row).collect();
         text.push_str(&format!("\napplied: {}\n{}", self.applied.len(), render::table(2, &rows)));
         for (heading, ids) in [

@@ -81,6 +81,15 @@ CREATE TABLE {schema}.reversed (
 ALTER TABLE {schema}.reversed ALTER COLUMN position DROP NOT NULL;
 COMMENT ON TABLE {schema}.reversed IS 'Append-only: history rows of migrations that were reversed';
 
+CREATE TABLE {schema}.protection (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    marked boolean NOT NULL,
+    actor  text NOT NULL,
+    role   text NOT NULL DEFAULT session_user,
+    at     timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE {schema}.protection IS 'Append-only: who marked this database as protected, or took the mark off; the last row counts';
+
 CREATE FUNCTION {schema}.fence(my_epoch bigint, needs text[], gone text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -6,6 +6,7 @@ use tokio_postgres::{Client, Row};
 
 use super::layout::{LAYOUT, SchemaName};
 use crate::id::{Digest, Epoch, MigrationId, RunId, Timestamp};
+use crate::protect::Mark;
 
 /// Facts about the server and the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +107,8 @@ pub struct Ledger {
     pub holder: Option<String>,
     /// Backend that holds or last held it.
     pub holder_pid: Option<i32>,
+    /// The mark that protects this database.
+    pub mark: Option<Mark>,
     /// History by id.
     pub history: BTreeMap<MigrationId, HistoryRow>,
     /// Runs that are not final, oldest first.
@@ -174,8 +177,9 @@ const SERVER: &str = "SELECT current_setting('server_version_num')::int, current
     pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool, current_database()::text, session_user::text, \
     CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE') THEN (SELECT system_identifier FROM pg_control_system()) ELSE 0 END";
 
-const LEDGER: &str =
-    "SELECT i.uuid::text, i.layout, l.epoch, l.holder, l.pid FROM {schema}.identity i, {schema}.lease l";
+const LEDGER: &str = "SELECT i.uuid::text, i.layout, l.epoch, l.holder, l.pid, p.actor, (extract(epoch FROM p.at) * 1000000)::bigint \
+    FROM {schema}.identity i CROSS JOIN {schema}.lease l LEFT JOIN {schema}.protection p \
+    ON p.marked AND p.number = (SELECT max(number) FROM {schema}.protection)";
 
 const HISTORY: &str = "SELECT id, position, state, run_id, content, tokens, requires, down_sql IS NOT NULL, parts_done, part_tokens, \
     part_before, (extract(epoch FROM applied_at) * 1000000)::bigint, duration_us FROM {schema}.history ORDER BY position";
@@ -221,6 +225,7 @@ pub async fn read(client: &Client, schema: &SchemaName) -> Result<DatabaseState,
         epoch: Epoch(u64::try_from(row.try_get::<_, i64>(2)?).unwrap_or_default()),
         holder: row.try_get(3)?,
         holder_pid: row.try_get(4)?,
+        mark: mark(row)?,
         history: history?.iter().map(|row| history_row(row, schema)).collect::<Result<_, _>>()?,
         unfinished: runs?.iter().map(|row| run_row(row, schema)).collect::<Result<_, _>>()?,
     };
@@ -242,6 +247,11 @@ pub async fn all_runs(client: &Client, schema: &SchemaName) -> Result<Vec<RunRow
 /// Whether the server says that a table or its schema does not exist.
 pub(crate) fn is_missing(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| matches!(code.code(), "42P01" | "3F000"))
+}
+
+fn mark(row: &Row) -> Result<Option<Mark>, ReadError> {
+    let (by, at): (Option<String>, Option<i64>) = (row.try_get(5)?, row.try_get(6)?);
+    Ok(by.zip(at).map(|(by, at)| Mark { by, at: Timestamp(at) }))
 }
 
 fn server_facts(row: &Row) -> Result<ServerFacts, ReadError> {
