@@ -87,6 +87,87 @@ fn each_kind_of_outcome_is_told_apart() {
     assert!(text.stderr.contains("11 known before"), "{text}");
 }
 
+/// The statement of a report, by migration and place.
+fn statement(report: &Value, id: &str, list: &str, at: usize) -> Value {
+    let one = report["migrations"].as_array().unwrap().iter().find(|one| one["id"] == id).unwrap();
+    one[list][at].clone()
+}
+
+fn lock(object: &str, mode: &str) -> Value {
+    serde_json::json!({"object": object, "mode": mode})
+}
+
+#[test]
+fn what_a_statement_costs_is_measured_also_where_no_text_shows_it() {
+    let cluster = Cluster::start();
+    let ground = cluster.database();
+    let project = project(&ground);
+    let base = "CREATE TABLE users (id int PRIMARY KEY, email text, age int);\n\
+                CREATE TABLE orders (id int PRIMARY KEY, user_id int REFERENCES users);\n\
+                CREATE INDEX users_email ON users (email);\nCREATE VIEW emails AS SELECT email FROM users;\n\
+                CREATE TABLE parts (a int) PARTITION BY RANGE (a);\n";
+    project.pair("001_base", base, "DROP TABLE parts; DROP VIEW emails; DROP TABLE orders, users;");
+    project.pair("002_rewrite", "ALTER TABLE users\n ALTER age TYPE bigint;", "ALTER TABLE users ALTER age TYPE int;");
+    let inside = "SET lock_timeout = '1s';\nDO $$ BEGIN EXECUTE 'ALTER TABLE users ALTER age TYPE bigint'; \
+                  EXECUTE 'TRUNCATE orders'; END $$;";
+    project.pair("003_inside", "ALTER TABLE users ALTER age TYPE int;", "ALTER TABLE users ALTER age TYPE bigint;");
+    project.pair("004_do", inside, "ALTER TABLE users ALTER age TYPE int;");
+    let cascade = "ALTER TABLE users DROP COLUMN email CASCADE;";
+    let back = "ALTER TABLE users ADD email text; CREATE INDEX users_email ON users (email); \
+                CREATE VIEW emails AS SELECT email FROM users;";
+    project.pair("005_cascade", cascade, back);
+    project.pair(
+        "006_concurrently",
+        "CREATE INDEX CONCURRENTLY users_age ON users (age);\nREINDEX INDEX CONCURRENTLY users_age;",
+        "DROP INDEX CONCURRENTLY users_age;",
+    );
+    project.pair("007_partition", "CREATE TABLE p1 PARTITION OF parts FOR VALUES FROM (0) TO (9);", "DROP TABLE p1;");
+    project.pair(
+        "008_not_null",
+        "ALTER TABLE users ALTER age SET NOT NULL;",
+        "ALTER TABLE users ALTER age DROP NOT NULL;",
+    );
+    project.pair(
+        "009_drop",
+        "DROP TABLE orders;",
+        "CREATE TABLE orders (id int PRIMARY KEY, user_id int REFERENCES users);",
+    );
+    let report = rehearse(&project, &ground, &[], 0);
+    let of = |id: &str, at: usize| statement(&report, id, "statements", at);
+    assert_eq!(of("001_base", 0)["locks"], serde_json::json!([]));
+    let rewrite = of("002_rewrite", 0);
+    assert_eq!((rewrite["rewrites"].clone(), rewrite["line"].clone()), (serde_json::json!(["users"]), 1.into()));
+    assert!(rewrite["locks"].as_array().unwrap().contains(&lock("users", "ACCESS EXCLUSIVE")), "{rewrite}");
+    assert!(rewrite["wal_bytes"].as_u64().unwrap() > 0, "{rewrite}");
+    assert_eq!(rewrite["lint"], Value::Null, "{rewrite}");
+    let hidden = of("004_do", 0);
+    assert_eq!((hidden["verb"].as_str(), hidden["line"].as_u64()), (Some("DO"), Some(2)), "{hidden}");
+    assert!(hidden["rewrites"].as_array().unwrap().contains(&"users".into()), "{hidden}");
+    assert!(hidden["locks"].as_array().unwrap().contains(&lock("orders", "ACCESS EXCLUSIVE")), "{hidden}");
+    let dropped = of("005_cascade", 0)["dropped"].clone();
+    for (object, cascade) in [("table column users.email", false), ("index users_email", true), ("view emails", true)] {
+        let one = serde_json::json!({"object": object, "cascade": cascade});
+        assert!(dropped.as_array().unwrap().contains(&one), "{object} in {dropped}");
+    }
+    for (list, at, built) in [("statements", 0, true), ("statements", 1, true), ("rollback_statements", 0, false)] {
+        let one = statement(&report, "006_concurrently", list, at);
+        let locks = one["locks"].as_array().unwrap();
+        assert!(locks.contains(&lock("users", "SHARE UPDATE EXCLUSIVE")), "{list} {at}: {one}");
+        assert_eq!(!one["builds"].as_array().unwrap().is_empty(), built, "{one}");
+    }
+    assert!(of("007_partition", 0)["locks"].as_array().unwrap().contains(&lock("parts", "ACCESS EXCLUSIVE")));
+    assert_eq!(of("008_not_null", 0)["scans"][0]["table"], "users");
+    let drop = of("009_drop", 0);
+    for table in ["orders", "users", "orders_pkey"] {
+        assert!(drop["locks"].as_array().unwrap().contains(&lock(table, "ACCESS EXCLUSIVE")), "{table}: {drop}");
+    }
+    let lock_file = std::fs::read_to_string(project.migrations().join("migengine.lock")).unwrap();
+    assert!(lock_file.contains("002_rewrite rollback=exact proven=yes lock=ACCESS%20EXCLUSIVE:users "), "{lock_file}");
+    let text = project.run(&["rehearse", "--against", &ground.url(), "-v"]).expect(0);
+    assert!(text.stdout.contains("002_rewrite.sql:1: ALTER TABLE: ACCESS EXCLUSIVE on users"), "{text}");
+    assert!(text.stdout.contains("drops view emails along"), "{text}");
+}
+
 fn leftovers(ground: &Database<'_>) -> String {
     ground.psql("SELECT count(*) FROM pg_database WHERE datname LIKE 'migengine_rehearsal%'")
 }

@@ -88,6 +88,12 @@ impl LockMode {
         }
     }
 
+    /// From the words of [`Self::as_sql`].
+    #[must_use]
+    pub fn from_sql(words: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_sql() == words)
+    }
+
     /// From the `mode` column of `pg_locks`, `AccessExclusiveLock`.
     #[must_use]
     pub fn from_pg_locks(mode: &str) -> Option<Self> {

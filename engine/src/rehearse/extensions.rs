@@ -48,6 +48,21 @@ pub fn created_roles<'a>(scripts: impl IntoIterator<Item = &'a Script>) -> BTree
     found
 }
 
+/// Whether a script may drop PL/pgSQL, which the event triggers of a rehearsal are written in.
+#[must_use]
+pub fn drops_plpgsql<'a>(scripts: impl IntoIterator<Item = &'a Script>) -> bool {
+    let may = |script: &Script| {
+        let text = script.text.to_lowercase();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let drops = words.windows(2).any(|pair| {
+            pair.first().is_some_and(|word| word.ends_with("drop"))
+                && pair.get(1).is_some_and(|word| matches!(*word, "extension" | "language" | "procedural" | "owned"))
+        });
+        drops && (text.contains("plpgsql") || text.contains("owned"))
+    };
+    scripts.into_iter().any(may)
+}
+
 /// Extensions whose Debian package is not called after them: `postgresql-NN-` and this.
 const PACKAGES: &[(&str, &str)] = &[
     ("vector", "pgvector"),

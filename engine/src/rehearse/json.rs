@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::cost::{Build, Dropped, Scan, StatementCost};
 use super::lock::parse_digest;
 use super::verdict::{Apply, Found, HeldLock, Reapply, Rehearsal, Rollback};
 use crate::id::MigrationId;
@@ -15,12 +16,11 @@ pub struct InvalidRehearsal;
 
 impl Rehearsal {
     /// `{"id","apply","rollback","reapply","diff":[{"object","change","file","line"}],"error","locks":[{"object","mode"}],
-    /// "duration_ms","schema","excuse"}`.
+    /// "statements":[…],"rollback_statements":[…],"duration_ms","schema","excuse"}`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let diff: Vec<Value> = self.diff.iter().map(found_json).collect();
-        let locks: Vec<Value> =
-            self.locks.iter().map(|lock| json!({"object": lock.object, "mode": lock.mode})).collect();
+        let costs = |list: &[StatementCost]| list.iter().map(cost_json).collect::<Vec<_>>();
         json!({
             "id": self.id.as_str(),
             "apply": self.apply.as_str(),
@@ -28,7 +28,9 @@ impl Rehearsal {
             "reapply": self.reapply.as_str(),
             "diff": diff,
             "error": self.error.as_ref().map(failure_json),
-            "locks": locks,
+            "locks": locks_json(&self.locks),
+            "statements": costs(&self.statements),
+            "rollback_statements": costs(&self.rollback_statements),
             "duration_ms": self.duration_us / 1000,
             "schema": self.schema.map(|schema| schema.to_string()),
             "excuse": self.excuse,
@@ -55,10 +57,9 @@ fn read(value: &Value) -> Option<Rehearsal> {
         reapply: Reapply::from_word(word("reapply")?)?,
         diff: list("diff")?.iter().map(found).collect::<Option<_>>()?,
         error: if error.is_null() { None } else { Some(failure(error)?) },
-        locks: list("locks")?
-            .iter()
-            .map(|lock| Some(HeldLock { object: text(lock, "object")?, mode: text(lock, "mode")? }))
-            .collect::<Option<_>>()?,
+        locks: locks(value)?,
+        statements: list("statements")?.iter().map(cost).collect::<Option<_>>()?,
+        rollback_statements: list("rollback_statements")?.iter().map(cost).collect::<Option<_>>()?,
         duration_us: value.get("duration_ms")?.as_u64()?.saturating_mul(1000),
         schema: word("schema").and_then(parse_digest),
         excuse: text(value, "excuse"),
@@ -71,6 +72,62 @@ fn text(value: &Value, name: &str) -> Option<String> {
 
 fn number(value: &Value, name: &str) -> Option<u32> {
     value.get(name).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok())
+}
+
+fn locks_json(locks: &[HeldLock]) -> Vec<Value> {
+    locks.iter().map(|lock| json!({"object": lock.object, "mode": lock.mode})).collect()
+}
+
+fn locks(value: &Value) -> Option<Vec<HeldLock>> {
+    let lock = |lock: &Value| Some(HeldLock { object: text(lock, "object")?, mode: text(lock, "mode")? });
+    value.get("locks")?.as_array()?.iter().map(lock).collect()
+}
+
+/// `{"file","line","verb","part","locks":[{"object","mode"}],"rewrites":[table],"emptied":[table],"scans":[{"table",
+/// "rows"}],"builds":[{"index","table"}],"dropped":[{"object","cascade"}],"wal_bytes","duration_us","lint"}`.
+fn cost_json(cost: &StatementCost) -> Value {
+    let scans = cost.scans.iter().map(|scan| json!({"table": scan.table, "rows": scan.rows}));
+    let builds = cost.builds.iter().map(|build| json!({"index": build.index, "table": build.table}));
+    let dropped = cost.dropped.iter().map(|one| json!({"object": one.object, "cascade": one.cascade}));
+    json!({
+        "file": cost.file,
+        "line": cost.line,
+        "verb": cost.verb,
+        "part": cost.part,
+        "locks": locks_json(&cost.locks),
+        "rewrites": cost.rewrites,
+        "emptied": cost.emptied,
+        "scans": scans.collect::<Vec<_>>(),
+        "builds": builds.collect::<Vec<_>>(),
+        "dropped": dropped.collect::<Vec<_>>(),
+        "wal_bytes": cost.wal_bytes,
+        "duration_us": cost.duration_us,
+        "lint": cost.lint,
+    })
+}
+
+fn cost(value: &Value) -> Option<StatementCost> {
+    let list = |name: &str| value.get(name).and_then(Value::as_array);
+    let count = |value: &Value, name: &str| value.get(name).and_then(Value::as_u64);
+    let names = |name: &str| list(name)?.iter().map(|name| name.as_str().map(str::to_owned)).collect::<Option<_>>();
+    let scan = |one: &Value| Some(Scan { table: text(one, "table")?, rows: count(one, "rows")? });
+    let build = |one: &Value| Some(Build { index: text(one, "index")?, table: text(one, "table")? });
+    let dropped = |one: &Value| Some(Dropped { object: text(one, "object")?, cascade: one.get("cascade")?.as_bool()? });
+    Some(StatementCost {
+        file: text(value, "file")?,
+        line: number(value, "line")?,
+        verb: text(value, "verb")?,
+        part: usize::try_from(count(value, "part")?).ok()?,
+        locks: locks(value)?,
+        rewrites: names("rewrites")?,
+        emptied: names("emptied")?,
+        scans: list("scans")?.iter().map(scan).collect::<Option<_>>()?,
+        builds: list("builds")?.iter().map(build).collect::<Option<_>>()?,
+        dropped: list("dropped")?.iter().map(dropped).collect::<Option<_>>()?,
+        wal_bytes: count(value, "wal_bytes")?,
+        duration_us: count(value, "duration_us")?,
+        lint: text(value, "lint"),
+    })
 }
 
 fn found_json(found: &Found) -> Value {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::verdict::Rollback;
+use super::verdict::{HeldLock, Rollback};
 use crate::id::{Digest, MigrationId};
 
 /// What was proven of one migration.
@@ -23,6 +23,8 @@ pub struct Entry {
     pub rollback: Rollback,
     /// Whether the way back and the way forward again are proven.
     pub proven: bool,
+    /// The lock of the forward script that hinders users most, as it was measured.
+    pub worst: Option<HeldLock>,
     /// Major version of the server it was rehearsed on.
     pub server: u32,
 }
@@ -77,11 +79,15 @@ impl LockFile {
     pub fn render(&self) -> String {
         let mut text = HEAD.to_owned();
         for entry in &self.entries {
+            let worst = entry
+                .worst
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |lock| escaped(&format!("{}:{}", lock.mode, lock.object)));
             let down = entry.down.map_or_else(|| "-".to_owned(), |down| down.to_string());
             // Writing to a string cannot go wrong.
             let _ignored = writeln!(
                 text,
-                "{} rollback={} proven={} schema={} up={} down={down} chain={} server={}",
+                "{} rollback={} proven={} lock={worst} schema={} up={} down={down} chain={} server={}",
                 escaped(entry.id.as_str()),
                 entry.rollback.as_str(),
                 if entry.proven { "yes" } else { "no" },
@@ -106,10 +112,13 @@ fn escaped(id: &str) -> String {
     id.replace('%', "%25").replace(' ', "%20")
 }
 
+fn unescaped(word: &str) -> String {
+    word.replace("%20", " ").replace("%25", "%")
+}
+
 fn parse_line(line: &str) -> Result<Entry, String> {
     let mut words = line.split_whitespace();
-    let id = words.next().unwrap_or_default().replace("%20", " ").replace("%25", "%");
-    let id = MigrationId::new(id).map_err(|error| error.to_string())?;
+    let id = MigrationId::new(unescaped(words.next().unwrap_or_default())).map_err(|error| error.to_string())?;
     let mut fields: BTreeMap<&str, &str> = BTreeMap::new();
     for word in words {
         let (key, value) = word.split_once('=').ok_or_else(|| format!("`{word}` is no field"))?;
@@ -119,6 +128,7 @@ fn parse_line(line: &str) -> Result<Entry, String> {
     let digest = |name: &str| field(name).and_then(|text| parse_digest(text).ok_or_else(|| wrong(name, text)));
     let rollback = field("rollback")?;
     let server = field("server")?;
+    let worst = field("lock")?;
     Ok(Entry {
         id,
         chain: digest("chain")?,
@@ -130,6 +140,11 @@ fn parse_line(line: &str) -> Result<Entry, String> {
             "yes" => true,
             "no" => false,
             other => return Err(wrong("proven", other)),
+        },
+        worst: match unescaped(worst).split_once(':') {
+            Some((mode, object)) => Some(HeldLock { object: object.to_owned(), mode: mode.to_owned() }),
+            None if worst == "-" => None,
+            None => return Err(wrong("lock", worst)),
         },
         server: server.parse().map_err(|_| wrong("server", server))?,
     })

@@ -6,6 +6,8 @@
 //! [`LockFile`] what travels with the files.
 
 mod blame;
+mod contradiction;
+mod cost;
 mod extensions;
 mod json;
 mod lock;
@@ -16,7 +18,8 @@ mod tests;
 mod verdict;
 
 pub use blame::{blame, blame_all};
-pub use extensions::{created_extensions, created_roles, package_of};
+pub use cost::{Build, Dropped, Observed, Oid, Relation, Scan, StatementCost, Tally, strongest_locks, worst_lock};
+pub use extensions::{created_extensions, created_roles, drops_plpgsql, package_of};
 pub use json::InvalidRehearsal;
 pub use lock::{BadLock, Entry, Link, LockFile, Stale, links, stale};
 pub use order::other_order;

@@ -20,6 +20,7 @@ fn entries(links: &[Link]) -> LockFile {
         schema: Digest::of(link.id.as_str().as_bytes()),
         rollback: Rollback::Exact,
         proven: true,
+        worst: None,
         server: 15,
     });
     LockFile { entries: entries.collect() }
@@ -31,6 +32,7 @@ fn a_lock_file_survives_its_text() {
     lock.entries[1].down = None;
     lock.entries[1].rollback = Rollback::Irreversible;
     lock.entries[1].proven = false;
+    lock.entries[1].worst = Some(HeldLock { object: "\"a b\"".to_owned(), mode: "ACCESS EXCLUSIVE".to_owned() });
     let text = lock.render();
     assert_eq!(LockFile::parse(&text).unwrap(), lock);
     assert_eq!(text.lines().filter(|line| !line.starts_with('#')).count(), 2, "one line for each");

@@ -1,5 +1,6 @@
 //! The outcome of rehearsing one migration, and what it is worth.
 
+use super::cost::StatementCost;
 use crate::id::{Digest, MigrationId};
 use crate::migration::Header;
 use crate::run::failure::Failure;
@@ -125,8 +126,12 @@ pub struct Rehearsal {
     pub diff: Vec<Found>,
     /// The first error of the three.
     pub error: Option<Failure>,
-    /// Locks of the forward script.
+    /// Locks of the forward script, each at its strongest.
     pub locks: Vec<HeldLock>,
+    /// What each statement of the forward script cost.
+    pub statements: Vec<StatementCost>,
+    /// What each statement of the reverse script cost, as far as it went.
+    pub rollback_statements: Vec<StatementCost>,
     /// The whole rehearsal of this migration, in microseconds.
     pub duration_us: u64,
     /// Fingerprint of the schema after it, without the names of its owner (see [`super::portable()`]).
@@ -147,6 +152,8 @@ impl Rehearsal {
             diff: Vec::new(),
             error: Some(error),
             locks: Vec::new(),
+            statements: Vec::new(),
+            rollback_statements: Vec::new(),
             duration_us: 0,
             schema: None,
             excuse: None,

@@ -7,7 +7,7 @@ use migengine_engine::id::{Digest, MigrationId};
 use migengine_engine::migration::Migration;
 use migengine_engine::pg::rehearse::Item;
 use migengine_engine::plan::{Graph, History, ReferenceError, Resolver};
-use migengine_engine::rehearse::{Apply, Entry, Link, LockFile, Rehearsal, excuse, links};
+use migengine_engine::rehearse::{Apply, Entry, Link, LockFile, Rehearsal, excuse, links, worst_lock};
 
 use super::RehearseArgs;
 use crate::error::{CommandError, Exit};
@@ -150,7 +150,7 @@ impl Chain {
             let down = migration.down.as_ref().map_or(none, |script| script.content);
             let verify = migration.verify.as_ref().map_or(none, |script| script.content);
             Digest::of_all([
-                b"migengine rehearsal 1".as_slice(),
+                b"migengine rehearsal 2".as_slice(),
                 member.link.chain.as_bytes(),
                 migration.up.content.as_bytes(),
                 down.as_bytes(),
@@ -203,6 +203,7 @@ impl Chain {
                     schema: rehearsal.schema?,
                     rollback: rehearsal.rollback,
                     proven: rehearsal.proven(),
+                    worst: worst_lock(&rehearsal.locks).cloned(),
                     server: major,
                 }),
                 Some(_) => None,

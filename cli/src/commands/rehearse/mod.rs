@@ -2,6 +2,7 @@
 
 mod cache;
 pub mod chain;
+mod cost;
 mod order;
 mod report;
 pub mod server;
@@ -181,7 +182,7 @@ struct Progress<'a> {
 impl Audience for Progress<'_> {
     fn rehearsed(&mut self, rehearsal: &Rehearsal, schema: Option<&Schema>) {
         if self.context.look.verbose > 0 {
-            self.context.tell(&report::line(rehearsal));
+            self.context.tell(&report::line(rehearsal, self.context.look.verbose));
         }
         if let Some(schema) = schema.filter(|_| self.last.as_ref() == Some(&rehearsal.id)) {
             self.cache.keep_schema(schema);

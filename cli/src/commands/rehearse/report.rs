@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use migengine_engine::rehearse::{Apply, Found, Reapply, Rehearsal, Rollback};
+use migengine_engine::hazard::{Blocks, LockMode};
+use migengine_engine::rehearse::{Apply, Found, HeldLock, Reapply, Rehearsal, Rollback, StatementCost, worst_lock};
 use serde_json::{Value, json};
 
-use super::Outcome;
+use super::{Outcome, cost};
 use crate::args::Format;
 use crate::context::Context;
 use crate::error::{CommandError, Exit};
@@ -39,7 +40,7 @@ pub(super) fn show(context: &Context, outcome: &Outcome, took: Duration) -> Resu
         Format::Text => {
             let all = outcome.rehearsals.len() <= FEW || context.look.verbose > 0;
             for one in outcome.rehearsals.iter().filter(|one| all || !one.proven() || one.rollback != Rollback::Exact) {
-                render::data(&line(one));
+                render::data(&line(one, context.look.verbose));
             }
         }
     }
@@ -72,11 +73,13 @@ pub(super) fn show(context: &Context, outcome: &Outcome, took: Duration) -> Resu
     Ok(Exit::Differs)
 }
 
-/// One migration for people: a line, and one more for each finding.
+/// One migration for people: a line, and one more for each finding; with `verbose` also for what each statement cost.
 #[must_use]
-pub(super) fn line(one: &Rehearsal) -> String {
+pub(super) fn line(one: &Rehearsal, verbose: u8) -> String {
     let (word, what) = verdict(one);
-    let mut text = format!("{word:<8} {}{what}", one.id);
+    let worst = worst_lock(&one.locks).filter(|lock| hinders(lock));
+    let worst = worst.map(|lock| format!(" [{} on {}]", lock.mode, lock.object)).unwrap_or_default();
+    let mut text = format!("{word:<8} {}{what}{worst}", one.id);
     if let Some(error) = &one.error {
         let place = match (&error.file, error.line, error.column) {
             (Some(file), Some(line), Some(column)) => format!("{file}:{line}:{column}: "),
@@ -93,7 +96,17 @@ pub(super) fn line(one: &Rehearsal) -> String {
     for found in &one.diff {
         text.push_str(&format!("\n           {}", sentence(found, when)));
     }
+    let told = |cost: &&StatementCost| verbose > 0 || cost.lint.is_some() || !cost.rewrites.is_empty();
+    let costs: Vec<StatementCost> = one.statements.iter().filter(told).cloned().collect();
+    for line in cost::lines(&costs) {
+        text.push_str(&format!("\n           {line}"));
+    }
     text
+}
+
+/// Whether anybody waits for it: reading and changing rows beside it goes on otherwise.
+fn hinders(lock: &HeldLock) -> bool {
+    LockMode::from_sql(&lock.mode).is_some_and(|mode| mode.blocks() != Blocks::None)
 }
 
 fn sentence(found: &Found, when: &str) -> String {

@@ -10,7 +10,7 @@ pub(super) fn statements(dialect: &Dialect<'_>) -> Vec<String> {
         access_methods(),
         collations(dialect),
         conversions(dialect),
-        event_triggers(),
+        event_triggers(dialect),
         default_privileges(dialect),
         changed_privileges(),
     ]
@@ -102,11 +102,14 @@ fn conversions(dialect: &Dialect<'_>) -> String {
     )
 }
 
-fn event_triggers() -> String {
+/// One that calls a function of an excluded schema belongs to that schema.
+fn event_triggers(dialect: &Dialect<'_>) -> String {
     format!(
         "SELECT {row}, t.evtowner::regrole AS owner, t.evtevent AS event, {tags} AS tags, {function} AS function, \
          CASE t.evtenabled WHEN 'O' THEN NULL WHEN 'D' THEN 'no' WHEN 'R' THEN 'replica' ELSE 'always' END AS enabled \
-         FROM pg_event_trigger t WHERE {own}",
+         FROM pg_event_trigger t JOIN pg_proc f ON f.oid = t.evtfoid JOIN pg_namespace n ON n.oid = f.pronamespace \
+         WHERE {not_excluded} AND {own}",
+        not_excluded = dialect.not_excluded(),
         row = row("'event trigger'", "NULL", "quote_ident(t.evtname)", "pg_event_trigger", "t.oid"),
         tags = sorted("t.evttags"),
         function = function("t.evtfoid"),

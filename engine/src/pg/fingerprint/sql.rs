@@ -40,6 +40,12 @@ impl Dialect<'_> {
         if self.version >= version { expression.to_owned() } else { "NULL".to_owned() }
     }
 
+    /// Whether the namespace row `n` is none of the excluded ones; the server's own count.
+    pub(super) fn not_excluded(&self) -> String {
+        let names: Vec<String> = self.exclude.iter().map(|name| literal(name)).collect();
+        if names.is_empty() { "true".to_owned() } else { format!("n.nspname NOT IN ({})", names.join(", ")) }
+    }
+
     /// Whether the namespace row `n` is one of the user's.
     pub(super) fn user_schema(&self) -> String {
         let names: Vec<String> =

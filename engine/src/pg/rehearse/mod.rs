@@ -4,26 +4,29 @@
 //! which costs next to nothing; scripts that cannot run in one are tried on a copy of the database. So a reverse
 //! script that fails or does not restore the schema never disturbs what comes after it.
 
-mod locks;
+mod meter;
 mod pair;
 mod script;
 mod stand;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use crate::hazard;
 use crate::id::MigrationId;
 use crate::migration::Script;
 use crate::pg::connect::ConnectError;
 use crate::pg::failure::{Fault, fault};
 use crate::pg::fingerprint::{self, FingerprintError};
 use crate::pg::session::Session;
-use crate::rehearse::{Apply, Reapply, Rehearsal, Rollback, portable};
+use crate::rehearse::{Apply, Reapply, Rehearsal, Rollback, drops_plpgsql, portable, strongest_locks};
 use crate::run::failure::Failure;
 use crate::schema::Schema;
-use locks::Locks;
+use meter::Meter;
 use script::{Broken, Mend, Runner};
 pub use stand::{Stand, StandOptions};
+use watch::Watch;
 
 /// Why nothing could be rehearsed. Scratch databases are removed in any case.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +129,8 @@ pub async fn rehearse(
     audience: &mut dyn Audience,
 ) -> Result<Vec<Rehearsal>, RehearseError> {
     let mut line = Line::open(stand).await?;
+    let scripts = items.iter().flat_map(|item| [Some(item.up), item.down]).flatten();
+    line.tells = !drops_plpgsql(scripts) && meter::install(&line.session).await;
     let mut outcomes = Vec::new();
     for item in items {
         let began = Instant::now();
@@ -170,6 +175,10 @@ struct Line<'s> {
     fallen: BTreeSet<MigrationId>,
     /// A script that is no transaction failed half-way: nothing can be said of anything after it.
     torn: Option<MigrationId>,
+    /// What `lint` knows when it comes to the next migration.
+    knowledge: hazard::Context,
+    /// Whether the scratch database tells what is dropped and rewritten.
+    tells: bool,
 }
 
 impl<'s> Line<'s> {
@@ -177,7 +186,15 @@ impl<'s> Line<'s> {
         let database = stand.create().await?;
         let session = stand.session(&database).await?;
         let owner = stand.owner().await?;
-        Ok(Self { stand, database, session, owner, now: None, fallen: BTreeSet::new(), torn: None })
+        let knowledge = hazard::Context::new(Some(stand.major));
+        let (fallen, torn) = (BTreeSet::new(), None);
+        Ok(Self { stand, database, session, owner, now: None, fallen, torn, knowledge, tells: false })
+    }
+
+    /// Something to measure a script with, in a session of the main line's database or of a copy.
+    async fn meter(&self, session: &Session, script: &Script, database: &str) -> Option<Meter> {
+        let expected = hazard::look(script, &mut self.knowledge.clone()).statements;
+        Meter::before(session, expected, self.tells, Watch::new(self.stand.opener(database))).await
     }
 
     fn runner(&self) -> Runner<'_> {
@@ -199,8 +216,16 @@ impl<'s> Line<'s> {
             None if item.wanted => Some(self.read().await?),
             None => None,
         };
-        let mut locks = if item.wanted { Some(Locks::before(&self.session).await) } else { None };
-        if let Err(broken) = self.forward(item, locks.as_mut()).await {
+        let mut meter = match item.wanted {
+            true => self.meter(&self.session, item.up, &self.database).await,
+            false => None,
+        };
+        let applied = self.forward(item, meter.as_mut()).await;
+        let statements = match meter {
+            Some(meter) => meter.finish().await,
+            None => Vec::new(),
+        };
+        if let Err(broken) = applied {
             if !item.up.transactional() {
                 self.torn = Some(item.id.clone());
             }
@@ -213,6 +238,8 @@ impl<'s> Line<'s> {
             recode(&mut failure, "ME605");
             return Ok((item.wanted.then(|| self.failed(item, failure)), None));
         }
+        hazard::look(item.up, &mut self.knowledge);
+        self.knowledge.applied();
         let Some(before) = before.filter(|_| item.wanted) else { return Ok((None, None)) };
         let after = self.read().await?;
         let shown = portable(&after, &self.owner);
@@ -223,7 +250,9 @@ impl<'s> Line<'s> {
             reapply: Reapply::Skipped,
             diff: Vec::new(),
             error: None,
-            locks: locks.map(|locks| locks.held()).unwrap_or_default(),
+            locks: strongest_locks(&statements),
+            statements,
+            rollback_statements: Vec::new(),
             duration_us: 0,
             schema: Some(shown.digest()),
             excuse: None,
@@ -256,10 +285,10 @@ impl<'s> Line<'s> {
         Some(place(format!("not tried: it requires {fallen}, which does not apply")))
     }
 
-    async fn forward(&mut self, item: &Item<'_>, locks: Option<&mut Locks>) -> Result<(), Broken> {
+    async fn forward(&mut self, item: &Item<'_>, meter: Option<&mut Meter>) -> Result<(), Broken> {
         let runner = Runner { session: &self.session, limit: self.stand.limit() };
         let mut roles = Roles { stand: self.stand };
-        runner.whole(item.up, item.verify, &mut roles, locks).await
+        runner.whole(item.up, item.verify, &mut roles, meter).await
     }
 }
 

@@ -1,10 +1,11 @@
 //! The way back, and forward again.
 
+use super::meter::Meter;
 use super::script::{Broken, NoMending, Runner};
 use super::{Item, Line, RehearseError, recode};
 use crate::migration::{PartKind, Script};
 use crate::pg::fingerprint;
-use crate::rehearse::{Reapply, Rehearsal, Rollback, blame_all};
+use crate::rehearse::{Reapply, Rehearsal, Rollback, StatementCost, blame_all};
 use crate::schema::{Schema, Verdict, compare, diff};
 
 /// What was seen on the way.
@@ -14,6 +15,8 @@ struct Seen {
     back: Option<Result<Schema, Broken>>,
     /// The schema after applying again, or its error.
     again: Option<Result<Schema, Broken>>,
+    /// What the reverse script cost, as far as it went.
+    cost: Vec<StatementCost>,
 }
 
 impl Line<'_> {
@@ -40,6 +43,7 @@ impl Line<'_> {
         if copy {
             seen = self.on_a_copy(item, down).await?;
         }
+        outcome.rollback_statements = std::mem::take(&mut seen.cost);
         judge(item, down, (before, after), seen, outcome);
         Ok(())
     }
@@ -50,14 +54,18 @@ impl Line<'_> {
         let mut seen = Seen::default();
         let engine = [self.stand.engine_schema()];
         let began = runner.plain(&format!("BEGIN {}", begin_of(down).unwrap_or_default())).await;
+        let mut meter = self.meter(&self.session, down, &self.database).await;
         let reversed = match began {
-            Ok(()) => inside(runner, down, None).await,
+            Ok(()) => inside(runner, down, None, meter.as_mut()).await,
             Err(broken) => Err(broken),
         };
+        if let Some(meter) = meter {
+            seen.cost = meter.finish().await;
+        }
         match reversed {
             Ok(()) => {
                 seen.back = Some(Ok(fingerprint::read_again(&self.session.client, &engine, true).await?));
-                match inside(runner, item.up, item.verify).await {
+                match inside(runner, item.up, item.verify, None).await {
                     Ok(()) => {
                         seen.again = Some(Ok(fingerprint::read_again(&self.session.client, &engine, true).await?));
                     }
@@ -82,7 +90,12 @@ impl Line<'_> {
         let runner = Runner { session: &session, limit: self.stand.limit() };
         let engine = [self.stand.engine_schema()];
         let mut seen = Seen::default();
-        match runner.whole(down, None, &mut NoMending, None).await {
+        let mut meter = self.meter(&session, down, &copy).await;
+        let reversed = runner.whole(down, None, &mut NoMending, meter.as_mut()).await;
+        if let Some(meter) = meter {
+            seen.cost = meter.finish().await;
+        }
+        match reversed {
             Ok(()) => {
                 seen.back = Some(Ok(fingerprint::read_again(&session.client, &engine, false).await?));
                 seen.again = Some(match runner.whole(item.up, item.verify, &mut NoMending, None).await {
@@ -107,10 +120,18 @@ fn begin_of(script: &Script) -> Option<&str> {
 }
 
 /// A transactional script in the open transaction.
-async fn inside(runner: Runner<'_>, script: &Script, verify: Option<&Script>) -> Result<(), Broken> {
+async fn inside(
+    runner: Runner<'_>,
+    script: &Script,
+    verify: Option<&Script>,
+    mut meter: Option<&mut Meter>,
+) -> Result<(), Broken> {
     runner.control(script).await?;
+    if let Some(meter) = meter.as_deref_mut() {
+        meter.baseline(runner.session).await;
+    }
     for part in &script.parts {
-        runner.body(script, part).await?;
+        runner.body(script, part, meter.as_deref_mut()).await?;
     }
     if let Some(verify) = verify {
         runner.checks(verify).await?;

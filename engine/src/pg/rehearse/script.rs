@@ -1,6 +1,6 @@
 //! Runs scripts on a scratch database, statement by statement: no journal, no history, but exact about where it failed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::SinkExt as _;
@@ -14,7 +14,7 @@ use crate::pg::session::Session;
 use crate::run::failure::Failure;
 use crate::sql::Statement;
 
-use super::locks::Locks;
+use super::meter::Meter;
 
 /// What a script that does not go through leaves.
 #[derive(Debug)]
@@ -106,24 +106,30 @@ impl Runner<'_> {
     }
 
     /// A whole script, each part with its own COMMIT. `verify` runs in the last transaction, or after the last part.
-    /// `mend` is asked after a part that failed; where it says yes, the part is tried again.
+    /// `mend` is asked after a part that failed; where it says yes, the part is tried again. `meter` measures.
     pub(super) async fn whole(
         &self,
         script: &Script,
         verify: Option<&Script>,
         mend: &mut dyn Mend,
-        mut locks: Option<&mut Locks>,
+        mut meter: Option<&mut Meter>,
     ) -> Result<(), Broken> {
         self.control(script).await?;
         let last = script.parts.len().saturating_sub(1);
         for (index, part) in script.parts.iter().enumerate() {
             let verify = verify.filter(|_| index == last);
+            if let Some(meter) = meter.as_deref_mut() {
+                meter.begin_part(index);
+            }
             loop {
-                let Err(broken) = self.part(script, (index, part), verify, locks.as_deref_mut()).await else { break };
+                let Err(broken) = self.part(script, (index, part), verify, meter.as_deref_mut()).await else { break };
                 if matches!(broken, Broken::Refused(_)) {
                     let _ignored = self.plain("ROLLBACK").await;
                     let _ignored = self.reset().await;
                     if mend.mend(broken.failure()).await {
+                        if let Some(meter) = meter.as_deref_mut() {
+                            meter.begin_again();
+                        }
                         continue;
                     }
                 }
@@ -145,17 +151,17 @@ impl Runner<'_> {
         script: &Script,
         (index, part): (usize, &Part),
         verify: Option<&Script>,
-        locks: Option<&mut Locks>,
+        mut meter: Option<&mut Meter>,
     ) -> Result<(), Broken> {
         match &part.kind {
             PartKind::Transaction { begin } => {
                 self.plain(&format!("BEGIN {}", begin.as_deref().unwrap_or_default())).await?;
-                self.body(script, part).await?;
+                if let Some(meter) = meter.as_deref_mut() {
+                    meter.baseline(self.session).await;
+                }
+                self.body(script, part, meter).await?;
                 if let Some(verify) = verify {
                     self.checks(verify).await?;
-                }
-                if let Some(locks) = locks {
-                    locks.look(self.session).await;
                 }
                 self.plain("COMMIT").await
             }
@@ -165,7 +171,16 @@ impl Runner<'_> {
                         self.statement(script, setting).await?;
                     }
                 }
-                self.body(script, part).await?;
+                match meter {
+                    Some(meter) => {
+                        for at in part.statements.clone() {
+                            let Some(statement) = script.statements.get(at) else { continue };
+                            let work = self.statement(script, statement);
+                            meter.alone(self.session, script, at, work).await?;
+                        }
+                    }
+                    None => self.body(script, part, None).await?,
+                }
                 match verify {
                     Some(verify) => {
                         self.plain("BEGIN").await?;
@@ -193,9 +208,13 @@ impl Runner<'_> {
     }
 
     /// The statements of a part, in whatever transaction is open.
-    pub(super) async fn body(&self, script: &Script, part: &Part) -> Result<(), Broken> {
-        for statement in script.statements_of(part) {
+    pub(super) async fn body(&self, script: &Script, part: &Part, mut meter: Option<&mut Meter>) -> Result<(), Broken> {
+        for (at, statement) in part.statements.clone().zip(script.statements_of(part)) {
+            let began = Instant::now();
             self.statement(script, statement).await?;
+            if let Some(meter) = meter.as_deref_mut() {
+                meter.look(self.session, script, at, began).await;
+            }
         }
         Ok(())
     }

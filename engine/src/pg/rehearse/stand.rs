@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_postgres::SimpleQueryMessage;
 
 use super::RehearseError;
+use super::watch::Opener;
 use crate::pg::fingerprint;
 use crate::pg::layout::{SchemaName, quote_identifier, quote_literal};
 use crate::pg::session::Session;
@@ -164,9 +165,13 @@ impl Stand {
     /// # Errors
     /// No connection.
     pub async fn session(&self, database: &str) -> Result<Session, RehearseError> {
+        Ok(self.opener(database).open().await?)
+    }
+
+    /// How to open a session in a scratch database at any later time.
+    pub(super) fn opener(&self, database: &str) -> Opener {
         let target = Target { dbname: database.to_owned(), ..self.target.clone() };
-        let settings = settings(self.options.statement_limit);
-        Ok(Session::open(&target, &self.schema, "migengine:rehearse", &settings).await?)
+        Opener { target, schema: self.schema.clone(), settings: settings(self.options.statement_limit) }
     }
 
     /// The longest a statement may take.
@@ -240,6 +245,9 @@ fn settings(limit: Duration) -> Vec<(String, String)> {
         ("client_min_messages", "warning".to_owned()),
         // Compiling takes longer than anything on empty tables.
         ("jit", "off".to_owned()),
+        // What a parallel worker reads or builds is not counted for the session that asked for it.
+        ("max_parallel_maintenance_workers", "0".to_owned()),
+        ("max_parallel_workers_per_gather", "0".to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec()
