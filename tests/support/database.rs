@@ -1,7 +1,7 @@
 //! A database of a test server, asked with psql and compared with pg_dump.
 
-use super::Project;
 use super::Cluster;
+use super::Project;
 use std::io::Write;
 use std::process::Stdio;
 
