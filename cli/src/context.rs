@@ -187,6 +187,7 @@ impl Context {
                 },
             },
             reconnect: configured(options.reconnect, "reconnect", &section.reconnect, Duration::from_secs(30))?,
+            jobs: 1,
         })
     }
 
@@ -230,6 +231,8 @@ pub struct Limits {
     pub guard: GuardLimits,
     /// The database, in the middle of a run.
     pub reconnect: Duration,
+    /// Sessions for steps side by side.
+    pub jobs: usize,
 }
 
 impl Limits {

@@ -119,6 +119,7 @@ impl Stage<'_> {
             reconnect_patience: self.limits.reconnect,
             settings: self.limits.settings(),
             limits: self.limits.guard,
+            jobs: self.limits.jobs,
         };
         let journal_epoch = self.journal.epoch();
         let world = World {

@@ -11,6 +11,7 @@ pub mod embedded;
 pub mod error;
 pub mod execute;
 pub mod journals;
+pub mod manner;
 pub mod outcome;
 pub mod project;
 pub mod render;

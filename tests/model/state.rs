@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use migengine_engine::id::{Digest, Epoch, MigrationId, RunId, Timestamp};
 use migengine_engine::run::event::{DatabaseIdentity, Event, PlannedStep, Recorded, RunStarted};
 use migengine_engine::run::state::{
-    Direction, Rest, RestReason, RunKind, RunSnapshot, RunState, StepSnapshot, StepState,
+    Direction, Manner, Rest, RestReason, RunKind, RunSnapshot, RunState, StepSnapshot, StepState,
 };
 use migengine_engine::run::transition::IllegalEvent;
 
@@ -327,6 +327,7 @@ impl Fold {
             started_at: Timestamp(0),
             state: self.state,
             direction: self.direction,
+            manner: Manner::StepByStep,
             rest: self.rest.map(|(reason, step)| Rest { reason, step, message: String::new() }),
             steps: steps.iter().map(snapshot).collect(),
             epoch: (self.epoch > 0).then(|| Epoch(self.epoch.into())),

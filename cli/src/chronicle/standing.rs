@@ -5,7 +5,7 @@ use migengine_engine::pg::lock;
 use migengine_engine::pg::read::{Ledger, RunRow};
 use migengine_engine::pg::session::Session;
 use migengine_engine::run::event::{DatabaseIdentity, RunStarted};
-use migengine_engine::run::state::{Direction, RunKind, RunSnapshot, RunState};
+use migengine_engine::run::state::{Direction, Manner, RunKind, RunSnapshot, RunState};
 use migengine_journal::SledJournal;
 
 use super::mirrored;
@@ -69,6 +69,7 @@ fn begun(row: &RunRow) -> RunSnapshot {
         started_at: row.started_at,
         state: RunState::from_name(&row.state).unwrap_or(RunState::Locked),
         direction: if kind == RunKind::Apply { Direction::Forward } else { Direction::Unwinding },
+        manner: Manner::default(),
         rest: None,
         steps: Vec::new(),
         epoch: Some(row.epoch),

@@ -9,16 +9,17 @@ use migengine_engine::migration::ScriptKind;
 use migengine_engine::pg::lock;
 use migengine_engine::plan::{self, ApplyTarget, Graph, Policy, plan_apply};
 use migengine_engine::run::event::Event;
-use migengine_engine::run::state::{Direction, RunKind};
+use migengine_engine::run::state::{Direction, Manner, RunKind};
 use tokio::sync::watch;
 
 use crate::admission::{self, Intention, Loss};
 use crate::args::{Format, RunOptions};
 use crate::commands::rollback::{self, RollbackArgs};
-use crate::context::{Context, actor};
+use crate::context::{Context, Limits, actor};
 use crate::error::{CommandError, Exit};
 use crate::execute::{ENGINE, Ending, Stage, Start};
 use crate::journals::OpenJournal;
+use crate::manner;
 use crate::outcome::{self, Asked};
 use crate::project::{self, Project};
 use crate::render;
@@ -44,12 +45,24 @@ pub struct ApplyArgs {
     /// What to do when a step fails: rest there, or reverse what this run applied.
     #[arg(long, value_enum, default_value_t = OnFailure::Stop)]
     pub on_failure: OnFailure,
+    /// All steps in one transaction: all of them take effect, or none.
+    #[arg(long, conflicts_with_all = ["resume", "rollback", "jobs"])]
+    pub atomic: bool,
+    /// Steps that do not depend on each other, and do not block each other, run at once on N sessions [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "rollback")]
+    pub jobs: Option<u16>,
     /// Apply also what stands before an applied migration without saying what it requires.
     #[arg(long)]
     pub out_of_order: bool,
     /// How to run.
     #[command(flatten)]
     pub run: RunOptions,
+}
+
+impl ApplyArgs {
+    fn manner(&self) -> Manner {
+        if self.atomic { Manner::AtOnce } else { Manner::StepByStep }
+    }
 }
 
 /// What to do when a step fails.
@@ -154,7 +167,7 @@ async fn apply(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>)
 }
 
 async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>) -> Result<Ending, CommandError> {
-    let limits = context.limits(&args.run)?;
+    let limits = Limits { jobs: args.jobs.map_or(1, usize::from), ..context.limits(&args.run)? };
     let dir = context.dir.clone();
     let loading = tokio::task::spawn_blocking(move || project::load(&dir));
     let target = context.target()?;
@@ -169,6 +182,7 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
         Err(error) => return Err(error),
     };
     refuse_read_only(&state.server)?;
+    manner::refuse_crowded(&session, limits.jobs).await?;
     let history = sources::history(state.ledger.as_ref(), &Kept::default());
     let graph = Graph::build(project.nodes(), &history);
     let mut kept_open = None;
@@ -205,6 +219,7 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
         return Ok(Ending { exit: Exit::Done, run: None, error: None });
     }
     let scripts = sources::scripts(&project, &Kept::default(), &planned.plan.run_steps(), &graph);
+    manner::refuse_unjoinable(args.manner(), &scripts)?;
     let picture = || Picture::new(&project, &Kept::default(), &planned).text();
     let intention = Intention {
         context,
@@ -215,7 +230,8 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
         loss: Loss::NeedsAllow,
         picture: &picture,
     };
-    let notes = intention.admit(&stop).await?;
+    let mut notes = intention.admit(&stop).await?;
+    notes.extend(args.manner().chosen());
     if state.ledger.is_none() {
         state = open_ledger(&session, limits.lock_wait_runner, ENGINE).await?;
         if state.ledger.as_ref().is_some_and(|ledger| ledger.epoch != Epoch::default()) {

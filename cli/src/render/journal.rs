@@ -2,7 +2,7 @@
 
 use migengine_engine::run::event::{Event, Recorded};
 use migengine_engine::run::failure::Failure;
-use migengine_engine::run::state::{Rest, RunSnapshot, StepState};
+use migengine_engine::run::state::{Manner, Rest, RunSnapshot, StepState};
 use serde_json::{Value, json};
 
 use super::{duration, time};
@@ -61,6 +61,7 @@ fn fields(run: &RunSnapshot, event: &Event) -> Value {
             "actor": started.actor,
             "unwind_on_failure": started.unwind_on_failure,
         }),
+        Event::MannerChosen(manner) => json!({ "manner": manner.name() }),
         Event::Locked { epoch, pid, backend_start } => {
             json!({ "epoch": epoch.0, "pid": pid, "backend_start": time(*backend_start) })
         }
@@ -117,6 +118,8 @@ fn words(event: &Event) -> String {
         Event::RunStarted(started) => {
             format!("{} by {}, on {}", started.kind.name(), started.actor, started.database.name)
         }
+        Event::MannerChosen(Manner::AtOnce) => "all steps in one transaction".to_owned(),
+        Event::MannerChosen(Manner::StepByStep) => "each step by itself".to_owned(),
         Event::Locked { epoch, pid, .. } => format!("epoch {epoch}, backend {pid}"),
         Event::StepIntent { attempt, .. } | Event::UndoIntent { attempt, .. } => match attempt {
             0 | 1 => String::new(),

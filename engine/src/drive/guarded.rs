@@ -16,7 +16,7 @@ use crate::id::Digest;
 use crate::migration::{Part, Script};
 use crate::pg::copy::carry;
 use crate::pg::failure::{Fault, Site};
-use crate::pg::flight::{self, After, Cargo, Patience};
+use crate::pg::flight::{self, After, Cargo, Opens, Patience};
 use crate::pg::guard::{Monitor, SOON, Seen, random};
 use crate::pg::send::send;
 use crate::run::event::Event;
@@ -250,6 +250,7 @@ impl<J: Journal> Driver<'_, J> {
         let verify = verify.filter(|_| act == Act::Whole && !self.unwinding());
         let mirror = self.mirror();
         let patience = pushing.unwrap_or_else(|| Patience::of(&guarded.case));
+        let alone = After::default();
         let cargo = Cargo {
             script,
             part,
@@ -257,7 +258,7 @@ impl<J: Journal> Driver<'_, J> {
             name: self.session_name(step),
             settings,
             patience,
-            after: &After::default(),
+            opens: Opens::Behind(&alone),
             epoch: live.epoch,
             mark: &mark,
             mirror: &mirror,
@@ -423,7 +424,7 @@ impl<J: Journal> Driver<'_, J> {
     }
 
     /// Sleeps, unless the run is told to stop.
-    async fn idle(&self, pause: Duration) -> Result<(), Halt> {
+    pub(crate) async fn idle(&self, pause: Duration) -> Result<(), Halt> {
         let mut stop = self.world.stop.clone();
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => Err(Halt::Stop),
@@ -432,7 +433,7 @@ impl<J: Journal> Driver<'_, J> {
     }
 
     /// A sentence for the journal and for whoever looks on.
-    fn tell(&mut self, step: StepIndex, message: &str) -> Result<(), DriveError> {
+    pub(crate) fn tell(&mut self, step: StepIndex, message: &str) -> Result<(), DriveError> {
         self.note(Event::Noted { step: Some(step), topic: "guard".to_owned(), message: message.to_owned() })?;
         self.world.observer.say(&format!("  guard     {}: {message}", self.run.step_name(step)));
         Ok(())

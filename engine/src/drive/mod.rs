@@ -1,8 +1,11 @@
 //! The only loop: decide, write the intent to the journal, do, write the outcome.
 
 mod acquire;
+mod at_once;
+mod desk;
 mod finish;
 mod guarded;
+mod lanes;
 mod parts;
 mod pipeline;
 pub mod points;
@@ -11,6 +14,7 @@ mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -29,7 +33,7 @@ use crate::run::event::{Event, Recorded};
 use crate::run::evidence::Observed;
 use crate::run::journal::{Journal, JournalError, Sealed};
 use crate::run::recovery::Standing;
-use crate::run::state::{RestReason, RunSnapshot, StepIndex};
+use crate::run::state::{Manner, RestReason, RunSnapshot, StepIndex};
 use crate::run::transition::IllegalEvent;
 
 pub use acquire::open_ledger;
@@ -60,6 +64,8 @@ pub struct Options {
     pub settings: Vec<(String, String)>,
     /// How long steps and the application may wait for one another, where a script's header does not say.
     pub limits: Limits,
+    /// Sessions on which steps may run side by side; with one, the session that holds the lock runs them all.
+    pub jobs: usize,
 }
 
 /// What the engine tells while it runs.
@@ -161,7 +167,7 @@ pub(crate) struct Progress {
 pub(crate) struct Driver<'w, J> {
     world: &'w World<'w, J>,
     run: RunSnapshot,
-    scripts: Vec<StepScripts>,
+    scripts: Arc<[StepScripts]>,
     planned_at: Option<Epoch>,
     session: Option<Live>,
     queue: Vec<(Timestamp, Event)>,
@@ -175,7 +181,9 @@ pub(crate) struct Driver<'w, J> {
     flushed_at: Timestamp,
     /// What the guard knows of the steps about to be sent.
     cases: BTreeMap<StepIndex, Case>,
-    eye: tokio::sync::Mutex<guarded::Eye>,
+    eye: Arc<tokio::sync::Mutex<guarded::Eye>>,
+    /// Becomes true when no further step is to be begun: another lane's step failed.
+    held: Arc<AtomicBool>,
     /// How often the session was lost during a step, and how often in a row while taking the lock.
     losses: BTreeMap<StepIndex, u32>,
     lock_losses: u32,
@@ -203,7 +211,7 @@ pub async fn drive<J: Journal>(world: &World<'_, J>, job: Job) -> (RunSnapshot, 
     let mut driver = Driver {
         world,
         run: job.run,
-        scripts: job.scripts,
+        scripts: job.scripts.into(),
         planned_at: job.planned_at,
         session: None,
         queue: Vec::new(),
@@ -214,7 +222,8 @@ pub async fn drive<J: Journal>(world: &World<'_, J>, job: Job) -> (RunSnapshot, 
         ledger: None,
         flushed_at: (world.clock)(),
         cases: BTreeMap::new(),
-        eye: tokio::sync::Mutex::default(),
+        eye: Arc::default(),
+        held: Arc::default(),
         losses: BTreeMap::new(),
         lock_losses: 0,
     };
@@ -239,7 +248,11 @@ impl<J: Journal> Driver<'_, J> {
             match next(&self.run) {
                 Next::Lock | Next::InDoubt(_) => self.session = None,
                 Next::Reconcile => self.reconcile().await?,
-                Next::Apply(steps) => self.pipeline(&steps).await?,
+                Next::Apply(steps) => match (self.run.manner, self.world.options.jobs) {
+                    (Manner::AtOnce, _) => self.at_once(&steps).await?,
+                    (Manner::StepByStep, 0 | 1) => self.pipeline(&steps).await?,
+                    (Manner::StepByStep, jobs) => self.side_by_side(&steps, jobs).await?,
+                },
                 Next::Undo(steps) => self.pipeline(&steps).await?,
                 Next::Failed(step) => self.failed(step).await?,
                 Next::Stuck(step) => {
@@ -258,10 +271,15 @@ impl<J: Journal> Driver<'_, J> {
         *self.world.stop.borrow()
     }
 
+    /// Whether another lane's failure asks this one to begin no further step.
+    pub(crate) fn held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
+    }
+
     /// A step failed: turn around, or rest there, as the run was told when it began.
     async fn failed(&mut self, step: StepIndex) -> Result<(), DriveError> {
         let message = self.failure_message(step);
-        if self.run.started.unwind_on_failure {
+        if self.run.turns_around() {
             let reason = format!("{} failed: {message}", self.run.step_name(step));
             self.record(Event::UnwindStarted { reason }).await
         } else {

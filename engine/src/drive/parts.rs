@@ -229,7 +229,8 @@ impl<J: Journal> Driver<'_, J> {
         let mark = if self.unwinding() {
             Mark::Gone { id: self.run.step_name(step).to_owned() }
         } else {
-            Mark::Applied { testimony: self.testimony(step), attempt: self.attempt_number(step), duration_us }
+            let (testimony, attempt) = (self.testimony(step), self.attempt_number(step));
+            Mark::Applied { testimony, attempt, duration_us, since: None }
         };
         self.mark_alone(live, &mark).await
     }

@@ -11,7 +11,7 @@ use crate::id::Digest;
 use crate::migration::Script;
 use crate::pg::copy::carry;
 use crate::pg::failure::Fault;
-use crate::pg::flight::{self, After, Cargo, Commit, Flight, Patience};
+use crate::pg::flight::{self, After, Cargo, Commit, Flight, Opens, Patience};
 use crate::pg::guard::Seen;
 use crate::pg::read::HistoryState;
 use crate::pg::witness::{Mark, Testimony};
@@ -50,7 +50,7 @@ impl<J: Journal> Driver<'_, J> {
                 break;
             }
             for &step in window {
-                if self.stopping() {
+                if self.stopping() || self.held() {
                     return self.finish_open(open).await.map(drop);
                 }
                 if self.partial.remove(&step) {
@@ -85,7 +85,7 @@ impl<J: Journal> Driver<'_, J> {
     }
 
     /// The intents of a window, durable before the first byte of any of them leaves.
-    async fn write_intents(&mut self, window: &[StepIndex]) -> Result<bool, DriveError> {
+    pub(crate) async fn write_intents(&mut self, window: &[StepIndex]) -> Result<bool, DriveError> {
         for &step in window {
             if self.unwinding() && self.is_partial(step) {
                 self.partial.insert(step);
@@ -120,7 +120,7 @@ impl<J: Journal> Driver<'_, J> {
             name: self.session_name(step),
             settings: String::new(),
             patience: Patience::of(&case),
-            after: &after,
+            opens: Opens::Behind(&after),
             epoch: live.epoch,
             mark: &mark,
             mirror: &mirror,
@@ -342,7 +342,8 @@ impl<J: Journal> Driver<'_, J> {
         if self.unwinding() {
             Mark::Gone { id: self.run.step_name(step).to_owned() }
         } else {
-            Mark::Applied { testimony: self.testimony(step), attempt: self.attempt_number(step), duration_us: 0 }
+            let (testimony, attempt) = (self.testimony(step), self.attempt_number(step));
+            Mark::Applied { testimony, attempt, duration_us: 0, since: None }
         }
     }
 

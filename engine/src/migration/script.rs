@@ -38,6 +38,13 @@ impl Script {
         matches!(self.parts.as_slice(), [Part { kind: PartKind::Transaction { .. }, .. }])
     }
 
+    /// Whether it can be part of a larger transaction: it is one itself, and asks nothing of it that only the beginning
+    /// of a transaction can give (`ISOLATION LEVEL SERIALIZABLE`).
+    #[must_use]
+    pub fn can_join(&self) -> bool {
+        matches!(self.parts.as_slice(), [Part { kind: PartKind::Transaction { begin: None }, .. }])
+    }
+
     /// The SQL of one of its statements as the server gets it.
     #[must_use]
     pub fn sql(&self, statement: &Statement) -> &str {

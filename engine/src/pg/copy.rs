@@ -38,7 +38,7 @@ pub(crate) async fn carry(session: &Session, scribe: &Scribe, cargo: &Cargo<'_>)
                 return Err(Fault::Refused(Box::new(untrue(site))));
             }
         }
-        plain(session, "ROLLBACK TO SAVEPOINT migengine_verify").await?;
+        plain(session, "ROLLBACK TO SAVEPOINT migengine_verify; RELEASE SAVEPOINT migengine_verify").await?;
     }
     plain(session, &format!("{RESET}{}", session.settings_sql())).await?;
     match scribe.mark(client, cargo.mark, cargo.mirror).await? {

@@ -30,14 +30,23 @@ pub(crate) struct Cargo<'a> {
     pub(crate) settings: String,
     /// How long it may wait for locks.
     pub(crate) patience: Patience,
-    /// The steps that travel right before this one.
-    pub(crate) after: &'a After,
+    /// How it begins.
+    pub(crate) opens: Opens<'a>,
     /// Fencing number.
     pub(crate) epoch: Epoch,
     /// What the history row becomes.
     pub(crate) mark: &'a Mark,
     /// Journal records to mirror.
     pub(crate) mirror: &'a Mirror,
+}
+
+/// How a step's messages begin.
+#[derive(Clone, Copy)]
+pub(crate) enum Opens<'a> {
+    /// With a transaction of its own, fenced by what travels right before it.
+    Behind(&'a After),
+    /// Inside the transaction that an earlier step began.
+    Inside,
 }
 
 /// How long a transaction may wait for locks.
@@ -108,7 +117,7 @@ pub(crate) async fn launch<'a>(
         for statement in &verify.statements {
             checks.push((ask(client, statement.sql(&verify.text)).await?, Site::of(verify, statement)));
         }
-        closing_sql.push_str("ROLLBACK TO SAVEPOINT migengine_verify; ");
+        closing_sql.push_str("ROLLBACK TO SAVEPOINT migengine_verify; RELEASE SAVEPOINT migengine_verify; ");
     }
     closing_sql.push_str(RESET);
     closing_sql.push_str(&session.settings_sql());
@@ -136,8 +145,12 @@ pub(crate) fn opening(session: &Session, cargo: &Cargo<'_>) -> String {
         .filter_map(|(name, limit)| limit.map(|limit| format!("SET LOCAL {name} = '{}ms'; ", limit.as_millis())))
         .collect();
     let name = quote_literal(&cargo.name);
-    let fence = fence(session, cargo.epoch, cargo.after);
-    format!("BEGIN {options}; SET LOCAL application_name = {name}; {limits}{fence}; {}", cargo.settings)
+    let settings = &cargo.settings;
+    let (begin, fence) = match cargo.opens {
+        Opens::Behind(after) => (format!("BEGIN {options}; "), format!("{}; ", fence(session, cargo.epoch, after))),
+        Opens::Inside => (String::new(), String::new()),
+    };
+    format!("{begin}SET LOCAL application_name = {name}; {limits}{fence}{settings}")
 }
 
 /// The statement that refuses to go on when this runner was superseded, or the step before did not do what it should.

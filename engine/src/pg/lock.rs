@@ -3,6 +3,9 @@
 //!
 //! The lock is held by the session that runs the steps, so that getting it proves that no older runner's statement is
 //! still in flight. The epoch in the lease row, bumped under the lock, fences off a runner that lost it unawares.
+//!
+//! A run on several sessions (`--jobs`) has lanes beside that session. Each lane holds a second lock, in shared mode, as
+//! long as it lives; taking the runner lock takes that one too, exclusively, so that it still proves what it did.
 
 use std::time::Duration;
 
@@ -12,6 +15,9 @@ use super::read::{DatabaseState, ReadError, read};
 use super::session::Session;
 use crate::id::{Epoch, RunId, Timestamp};
 use crate::run::event::RunStarted;
+
+/// First key of the lanes' lock; the second one is that of the runner lock.
+const LANES: i32 = i32::from_be_bytes(*b"migl");
 
 /// First pause between two tries. Grows to [`POLL_MAX`].
 const POLL_MIN: Duration = Duration::from_millis(20);
@@ -26,9 +32,12 @@ pub async fn take(session: &Session, patience: Duration) -> Result<bool, tokio_p
     let (class, object) = session.schema.lock_keys();
     let deadline = tokio::time::Instant::now() + patience;
     let mut pause = POLL_MIN;
+    // Both or none: the second WHEN lets the first one go again, and is never true.
+    let sql = "SELECT CASE WHEN NOT pg_try_advisory_lock($1, $3) THEN false \
+        WHEN pg_try_advisory_lock($2, $3) THEN true ELSE NOT pg_advisory_unlock($1, $3) END";
     loop {
-        let sql = "SELECT pg_try_advisory_lock($1, $2)";
-        let rows = session.client.query_typed(sql, &[(&class, Type::INT4), (&object, Type::INT4)]).await?;
+        let keys = [(&class as _, Type::INT4), (&LANES as _, Type::INT4), (&object as _, Type::INT4)];
+        let rows = session.client.query_typed(sql, &keys).await?;
         if rows.first().is_some_and(|row| row.get(0)) {
             return Ok(true);
         }
@@ -46,18 +55,49 @@ pub async fn take(session: &Session, patience: Duration) -> Result<bool, tokio_p
 /// The server or the line failed.
 pub async fn release(session: &Session) -> Result<(), tokio_postgres::Error> {
     let (class, object) = session.schema.lock_keys();
-    let sql = "SELECT pg_advisory_unlock($1, $2)";
-    session.client.query_typed(sql, &[(&class, Type::INT4), (&object, Type::INT4)]).await.map(drop)
+    let sql = "SELECT pg_advisory_unlock($1, $3), pg_advisory_unlock($2, $3)";
+    let keys = [(&class as _, Type::INT4), (&LANES as _, Type::INT4), (&object as _, Type::INT4)];
+    session.client.query_typed(sql, &keys).await.map(drop)
+}
+
+/// Lets lanes in: the session that holds the runner lock, and has raised the epoch, gives up the lanes' lock.
+///
+/// # Errors
+/// The server or the line failed.
+pub async fn admit_lanes(session: &Session) -> Result<(), tokio_postgres::Error> {
+    let (_, object) = session.schema.lock_keys();
+    // It may have been taken more than once, and is held until it was let go as often.
+    let sql = "SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() \
+        AND classid::int8 = $1::int4::int8 AND objid::int8 = ($2::int4::int8 & 4294967295)) \
+        THEN pg_advisory_unlock($1::int4, $2::int4) ELSE false END";
+    loop {
+        let rows = session.client.query_typed(sql, &[(&LANES, Type::INT4), (&object, Type::INT4)]).await?;
+        if !rows.first().is_some_and(|row| row.get(0)) {
+            return Ok(());
+        }
+    }
+}
+
+/// Makes a session a lane. `false`: another runner has begun to take the lock.
+///
+/// # Errors
+/// The server or the line failed.
+pub async fn join_lanes(session: &Session) -> Result<bool, tokio_postgres::Error> {
+    let (_, object) = session.schema.lock_keys();
+    let sql = "SELECT pg_try_advisory_lock_shared($1, $2)";
+    let rows = session.client.query_typed(sql, &[(&LANES, Type::INT4), (&object, Type::INT4)]).await?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
 /// Who holds the lock now: `application_name` and pid, where they may be seen.
 pub async fn holder(session: &Session) -> Option<String> {
     let (class, object) = session.schema.lock_keys();
     let sql = "SELECT a.application_name, a.pid, a.usename::text FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
-        WHERE l.locktype = 'advisory' AND l.classid::int8 = ($1::int8 & 4294967295) AND l.objid::int8 = ($2::int8 & 4294967295) \
-        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.granted";
-    let keys: (i64, i64) = (class.into(), object.into());
-    let rows = session.client.query_typed(sql, &[(&keys.0, Type::INT8), (&keys.1, Type::INT8)]).await.ok()?;
+        WHERE l.locktype = 'advisory' AND l.classid::int8 IN ($1::int8 & 4294967295, $3::int8) AND l.objid::int8 = ($2::int8 & 4294967295) \
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.granted ORDER BY l.classid";
+    let keys: [i64; 3] = [class.into(), object.into(), LANES.into()];
+    let keys = keys.each_ref().map(|key| (key as _, Type::INT8));
+    let rows = session.client.query_typed(sql, &keys).await.ok()?;
     let row = rows.first()?;
     let name: Option<String> = row.get(0);
     let user: Option<String> = row.get(2);
@@ -69,16 +109,17 @@ pub async fn holder(session: &Session) -> Option<String> {
     ))
 }
 
-/// Whether this session still holds the lock: a script may have let it go with `pg_advisory_unlock_all()`.
+/// Whether this session still holds the lock, or a lane's share of it: a script may have let it go with `pg_advisory_unlock_all()`.
 ///
 /// # Errors
 /// The server or the line failed.
 pub async fn is_held(session: &Session) -> Result<bool, tokio_postgres::Error> {
     let (class, object) = session.schema.lock_keys();
     let sql = "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted \
-        AND classid::int8 = ($1::int8 & 4294967295) AND objid::int8 = ($2::int8 & 4294967295)";
-    let keys: (i64, i64) = (class.into(), object.into());
-    let rows = session.client.query_typed(sql, &[(&keys.0, Type::INT8), (&keys.1, Type::INT8)]).await?;
+        AND classid::int8 IN ($1::int8 & 4294967295, $3::int8) AND objid::int8 = ($2::int8 & 4294967295)";
+    let keys: [i64; 3] = [class.into(), object.into(), LANES.into()];
+    let keys = keys.each_ref().map(|key| (key as _, Type::INT8));
+    let rows = session.client.query_typed(sql, &keys).await?;
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 

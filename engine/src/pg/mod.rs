@@ -13,6 +13,7 @@ pub mod mirror;
 pub mod protect;
 pub mod read;
 pub mod rehearse;
+pub mod room;
 pub mod secret;
 pub(crate) mod send;
 pub mod session;

@@ -78,6 +78,9 @@ pub enum Mark {
         attempt: u32,
         /// How long it took so far, in microseconds.
         duration_us: i64,
+        /// The step before in the same transaction, from whose end the time counts; without one, from the beginning of
+        /// the transaction.
+        since: Option<String>,
     },
     /// A script by parts is under way, in either direction.
     Parts {
@@ -147,7 +150,8 @@ impl Scribe {
             " INSERT INTO {schema}.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql, \
               down_sql, verify_sql, duration_us, part_tokens) \
              VALUES ($8, 'applied', $1, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-               (extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000000)::bigint + $18, '{}') \
+               (extract(epoch FROM clock_timestamp() - coalesce((SELECT applied_at FROM {schema}.history WHERE id = $19), \
+                 transaction_timestamp())) * 1000000)::bigint + $18, '{}') \
              ON CONFLICT (id) DO UPDATE SET state = 'applied', run_id = $1, attempt = $9, epoch = $10, content = $11, \
                tokens = $12, requires = $13, header = $14, up_sql = $15, down_sql = $16, verify_sql = $17, \
                applied_at = clock_timestamp(), duration_us = $18, parts_done = 0, part_tokens = '{}', part_before = NULL \
@@ -192,7 +196,7 @@ impl Scribe {
             Type::TEXT,
             Type::TEXT,
         ];
-        let applied_types = types(&[&testimony[..], &[Type::INT8]].concat());
+        let applied_types = types(&[&testimony[..], &[Type::INT8, Type::TEXT]].concat());
         let parts_types = types(&[&testimony[..], &[Type::INT4, Type::BYTEA_ARRAY, Type::TEXT, Type::TEXT]].concat());
         let gone_types = types(&[Type::TEXT]);
         let state_types = types(&[Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8, Type::INT8]);
@@ -216,7 +220,7 @@ impl Scribe {
         let epoch = i64::try_from(self.epoch.0).unwrap_or(i64::MAX);
         let m = mirror;
         match mark {
-            Mark::Applied { testimony: t, attempt, duration_us } => {
+            Mark::Applied { testimony: t, attempt, duration_us, since } => {
                 let attempt = i32::try_from(*attempt).unwrap_or(i32::MAX);
                 let (up_sql, rest) = pieces(&t.up_sql);
                 let written = client
@@ -241,6 +245,7 @@ impl Scribe {
                             &t.down_sql.as_deref(),
                             &t.verify_sql.as_deref(),
                             duration_us,
+                            since,
                         ],
                     )
                     .await?;

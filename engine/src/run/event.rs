@@ -4,7 +4,7 @@
 //! written may not.
 
 use super::failure::Failure;
-use super::state::{Rest, RunKind, StepIndex};
+use super::state::{Manner, Rest, RunKind, StepIndex};
 use crate::id::{Digest, Epoch, MigrationId, RunId, Timestamp};
 
 /// The database a run belongs to.
@@ -61,6 +61,8 @@ pub struct RunStarted {
 pub enum Event {
     /// The run exists. Nothing else has happened.
     RunStarted(Box<RunStarted>),
+    /// How the steps are to take effect was chosen, otherwise than one by one.
+    MannerChosen(Manner),
     /// The runner lock is held under a new epoch.
     Locked {
         /// Fencing number.
@@ -205,6 +207,7 @@ pub struct Recorded {
 #[allow(missing_docs)] // one for one the variants of `Event`
 pub enum EventKind {
     RunStarted,
+    MannerChosen,
     Locked,
     Reconciled,
     StepIntent,
@@ -228,8 +231,9 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds, for tables that must be total.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::RunStarted,
+        Self::MannerChosen,
         Self::Locked,
         Self::Reconciled,
         Self::StepIntent,
@@ -256,6 +260,7 @@ impl EventKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::RunStarted => "run_started",
+            Self::MannerChosen => "manner_chosen",
             Self::Locked => "locked",
             Self::Reconciled => "reconciled",
             Self::StepIntent => "step_intent",
@@ -285,6 +290,7 @@ impl Event {
     pub const fn kind(&self) -> EventKind {
         match self {
             Self::RunStarted(_) => EventKind::RunStarted,
+            Self::MannerChosen(_) => EventKind::MannerChosen,
             Self::Locked { .. } => EventKind::Locked,
             Self::Reconciled => EventKind::Reconciled,
             Self::StepIntent { .. } => EventKind::StepIntent,

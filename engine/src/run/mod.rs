@@ -1,11 +1,13 @@
 //! A run as data: what is written ([`event`]), what it folds into ([`state`], [`transition`]), what to do next
-//! ([`decide`]) and what to believe after a crash ([`recovery`]). No clock, no I/O, no async anywhere below.
+//! ([`decide`], [`schedule`]) and what to believe after a crash ([`recovery`]). No clock, no I/O, no async anywhere below.
 
 pub mod decide;
 pub mod event;
 pub mod evidence;
 pub mod failure;
+pub mod footprint;
 pub mod journal;
 pub mod recovery;
+pub mod schedule;
 pub mod state;
 pub mod transition;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::event::RunStarted;
+use super::event::{Event, RunStarted};
 use super::failure::Failure;
 use crate::id::{Digest, Epoch, RunId, Timestamp};
 
@@ -76,6 +76,33 @@ impl RunKind {
         match self {
             Self::Apply => "apply",
             Self::Rollback => "rollback",
+        }
+    }
+}
+
+/// How the steps of a run take effect. One by one, unless the run was told otherwise before it took the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Manner {
+    /// Each by itself.
+    #[default]
+    StepByStep,
+    /// All of them in one transaction, or none.
+    AtOnce,
+}
+
+impl Manner {
+    /// The event by which a run is told to take effect so; none where that is how runs do.
+    #[must_use]
+    pub fn chosen(self) -> Option<Event> {
+        (self != Self::default()).then_some(Event::MannerChosen(self))
+    }
+
+    /// The name used in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::StepByStep => "step_by_step",
+            Self::AtOnce => "at_once",
         }
     }
 }
@@ -223,6 +250,8 @@ pub struct RunSnapshot {
     pub state: RunState,
     /// Where it is heading.
     pub direction: Direction,
+    /// How its steps take effect on the way forward.
+    pub manner: Manner,
     /// Why it stands still, if it does.
     pub rest: Option<Rest>,
     /// Its steps, in plan order.
@@ -239,6 +268,13 @@ impl RunSnapshot {
     /// Steps in a given state.
     pub fn steps_in(&self, state: StepState) -> impl Iterator<Item = StepIndex> + '_ {
         (0u32..).zip(&self.steps).filter(move |(_, step)| step.state == state).map(|(index, _)| index)
+    }
+
+    /// Whether a step that fails turns the run around at once. Where all steps take effect at once nothing of the run is
+    /// in effect then, so there is nothing to come back to.
+    #[must_use]
+    pub fn turns_around(&self) -> bool {
+        self.started.unwind_on_failure || self.manner == Manner::AtOnce
     }
 
     /// Whether any step of this run is, or may be, in effect.

@@ -2,7 +2,7 @@
 //! ARCHITECTURE.md is printed from them; a test fails when they differ.
 
 use super::event::{Event, EventKind, Recorded};
-use super::state::{Direction, RestReason, RunKind, RunSnapshot, RunState, StepIndex, StepSnapshot, StepState};
+use super::state::{Direction, Manner, RestReason, RunKind, RunSnapshot, RunState, StepIndex, StepSnapshot, StepState};
 use crate::id::RunId;
 
 /// One arrow of the run's diagram.
@@ -46,6 +46,7 @@ pub static QUIET: &[(EventKind, &[RunState])] = {
     use EventKind as E;
     use RunState::{Applying, Locked, Preflight, Verifying};
     &[
+        (E::MannerChosen, &[Preflight]),
         (E::StepIntent, &[Applying]),
         (E::PartDone, &[Locked, Applying]),
         (E::StepApplied, &[Locked, Applying]),
@@ -167,6 +168,7 @@ impl RunSnapshot {
             started_at: first.at,
             state: RunState::Preflight,
             direction,
+            manner: Manner::default(),
             rest: None,
             epoch: None,
             finished_at: None,
@@ -192,6 +194,7 @@ impl RunSnapshot {
         self.events = seq;
         match &record.event {
             Event::Locked { epoch, .. } => self.epoch = Some(*epoch),
+            Event::MannerChosen(manner) => self.manner = *manner,
             Event::UnwindStarted { .. } => {
                 self.direction = Direction::Unwinding;
                 self.steps

@@ -7,7 +7,7 @@ use bincode::Options;
 use migengine_engine::id::{Digest, Epoch, MigrationId, Timestamp};
 use migengine_engine::run::event::{DatabaseIdentity, Event, EventKind, PlannedStep, RunStarted};
 use migengine_engine::run::failure::Failure;
-use migengine_engine::run::state::{Rest, RestReason, RunKind};
+use migengine_engine::run::state::{Manner, Rest, RestReason, RunKind};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,7 @@ pub const fn kind_number(kind: EventKind) -> u16 {
         EventKind::RunCommitted => 18,
         EventKind::RunRolledBack => 19,
         EventKind::Noted => 20 | IGNORABLE,
+        EventKind::MannerChosen => 40,
     }
 }
 
@@ -58,6 +59,21 @@ fn reason(number: u8) -> Result<RestReason, WireError> {
         4 => RestReason::Diverged,
         5 => RestReason::Stuck,
         other => return Err(newer("rest reason", other.into())),
+    })
+}
+
+const fn manner_number(manner: Manner) -> u8 {
+    match manner {
+        Manner::StepByStep => 1,
+        Manner::AtOnce => 2,
+    }
+}
+
+fn manner(number: u8) -> Result<Manner, WireError> {
+    Ok(match number {
+        1 => Manner::StepByStep,
+        2 => Manner::AtOnce,
+        other => return Err(newer("manner", other.into())),
     })
 }
 
@@ -223,6 +239,7 @@ pub fn encode(event: &Event) -> Result<(u16, Vec<u8>), WireError> {
 fn payload(event: &Event) -> Result<Vec<u8>, WireError> {
     match event {
         Event::RunStarted(started) => write(&Started::from(&**started)),
+        Event::MannerChosen(manner) => write(&manner_number(*manner)),
         Event::Locked { epoch, pid, backend_start } => {
             write(&Locked { epoch: epoch.0, pid: *pid, backend_start: backend_start.0 })
         }
@@ -268,6 +285,7 @@ pub fn decode(kind: u16, payload: &[u8]) -> Result<Event, WireError> {
     };
     Ok(match kind {
         EventKind::RunStarted => Event::RunStarted(Box::new(read::<Started>(payload)?.try_into()?)),
+        EventKind::MannerChosen => Event::MannerChosen(manner(read(payload)?)?),
         EventKind::Locked => {
             let Locked { epoch, pid, backend_start } = read(payload)?;
             Event::Locked { epoch: Epoch(epoch), pid, backend_start: Timestamp(backend_start) }

@@ -7,7 +7,7 @@ use migengine_engine::id::{Digest, Epoch, MigrationId, RunId, Timestamp};
 use migengine_engine::run::event::{DatabaseIdentity, Event, PlannedStep, Recorded, RunStarted};
 use migengine_engine::run::failure::Failure;
 use migengine_engine::run::journal::Sealed;
-use migengine_engine::run::state::{Rest, RestReason, RunKind};
+use migengine_engine::run::state::{Manner, Rest, RestReason, RunKind};
 use migengine_journal::SledJournal;
 
 pub(crate) const RUN: RunId = RunId::from_bytes([0x11; 16]);
@@ -163,6 +163,11 @@ pub(crate) fn scenarios() -> Vec<(&'static str, Vec<Event>)> {
         vec![intent(1, 1), applied(1), intent(2, 1), applied(2), Event::StepsDone, Event::RunCommitted],
     ]
     .concat();
+    let at_once = [
+        vec![started(RunKind::Apply, 2), Event::MannerChosen(Manner::AtOnce), locked(4), Event::Reconciled],
+        vec![intent(0, 1), intent(1, 1), applied(0), applied(1), Event::StepsDone, Event::RunCommitted],
+    ]
+    .concat();
     vec![
         ("committed", committed),
         ("failed", [failed, vec![rested(RestReason::Failed, Some(1))]].concat()),
@@ -171,5 +176,6 @@ pub(crate) fn scenarios() -> Vec<(&'static str, Vec<Event>)> {
         ("rolled-back", rolled_back),
         ("stuck", stuck),
         ("torn-tail", in_doubt),
+        ("at-once", at_once),
     ]
 }

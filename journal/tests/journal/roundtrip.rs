@@ -3,7 +3,7 @@
 use migengine_engine::id::{Digest, Epoch, MigrationId, RunId, Timestamp};
 use migengine_engine::run::event::{DatabaseIdentity, Event, EventKind, PlannedStep, RunStarted};
 use migengine_engine::run::failure::Failure;
-use migengine_engine::run::state::{Rest, RestReason, RunKind};
+use migengine_engine::run::state::{Manner, Rest, RestReason, RunKind};
 use migengine_journal::wire::{self, Link};
 use proptest::collection::vec;
 use proptest::option;
@@ -73,6 +73,9 @@ fn event(kind: EventKind) -> BoxedStrategy<Event> {
     let digests = || (digest(), digest());
     match kind {
         EventKind::RunStarted => started().boxed(),
+        EventKind::MannerChosen => {
+            proptest::sample::select(vec![Manner::StepByStep, Manner::AtOnce]).prop_map(Event::MannerChosen).boxed()
+        }
         EventKind::Locked => any::<(u64, i32, i64)>()
             .prop_map(|(epoch, pid, start)| Event::Locked { epoch: Epoch(epoch), pid, backend_start: Timestamp(start) })
             .boxed(),

@@ -1,0 +1,277 @@
+//! All steps in one transaction (`--atomic`): their scripts and witnesses one behind the other, one COMMIT. Whatever
+//! becomes of it becomes of all of them, and the history rows say which.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::guarded::Watch;
+use super::parts::Halt;
+use super::pipeline::pipelines;
+use super::points::Point;
+use super::{DriveError, Driver, Live};
+use crate::guard::{self, Case, Tally, Verdict, millis};
+use crate::migration::{Part, Script};
+use crate::pg::copy::carry;
+use crate::pg::failure::Fault;
+use crate::pg::flight::{self, After, Cargo, Opens, Patience};
+use crate::pg::guard::{Seen, random};
+use crate::pg::witness::{Mark, Mirror};
+use crate::run::failure::Failure;
+use crate::run::journal::Journal;
+use crate::run::state::StepIndex;
+
+/// Steps that are sent before the answers to the first of them are awaited.
+const TRAIN: usize = 64;
+/// Bytes of script after which a train is long enough.
+const TRAIN_BYTES: usize = 1 << 20;
+
+/// One step, ready to be sent.
+struct Load {
+    step: StepIndex,
+    script: Arc<Script>,
+    part: Part,
+    verify: Option<Arc<Script>>,
+    name: String,
+    case: Case,
+    mark: Mark,
+}
+
+/// The step that kept the transaction from being committed.
+struct Stopped {
+    step: StepIndex,
+    case: Case,
+    fault: Fault,
+    seen: Seen,
+}
+
+impl<J: Journal> Driver<'_, J> {
+    /// Applies all steps, or none.
+    pub(crate) async fn at_once(&mut self, steps: &[StepIndex]) -> Result<(), DriveError> {
+        let mut loads = Vec::with_capacity(steps.len());
+        for &step in steps {
+            match self.load(step, loads.last()) {
+                Some(load) => loads.push(load),
+                None => return self.cannot_join(step).await,
+            }
+        }
+        if !self.write_intents(steps).await? {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let mut tally = Tally::default();
+        loop {
+            let Some(mut live) = self.session.take() else { return Ok(()) };
+            let result = self.whole(&live, &loads).await;
+            self.tell_notices(&mut live);
+            self.session = Some(live);
+            let mut stopped = match result {
+                Ok(durations) => return self.commit_all(steps, &durations).await,
+                Err(stopped) => stopped,
+            };
+            if !self.again(&mut tally, began, &mut stopped).await? {
+                return self.faulted(stopped.step, stopped.fault).await.map(drop);
+            }
+        }
+    }
+
+    /// What there is to send for a step that can be part of a larger transaction.
+    fn load(&self, step: StepIndex, before: Option<&Load>) -> Option<Load> {
+        let script = self.script(step, false).filter(|script| script.can_join())?;
+        let part = script.parts.first()?.clone();
+        let mark = match self.mark(step) {
+            Mark::Applied { testimony, attempt, duration_us, .. } => {
+                let since = before.map(|before| self.run.step_name(before.step).to_owned());
+                Mark::Applied { testimony, attempt: attempt + 1, duration_us, since }
+            }
+            other => other,
+        };
+        Some(Load {
+            step,
+            verify: self.scripts.get(step as usize).and_then(|scripts| scripts.verify.clone()),
+            name: self.session_name(step),
+            case: guard::case(&script, &part, self.world.options.limits),
+            script,
+            part,
+            mark,
+        })
+    }
+
+    /// The file changed since the run was begun. Nothing was sent.
+    async fn cannot_join(&mut self, step: StepIndex) -> Result<(), DriveError> {
+        self.write_intents(&[step]).await?;
+        if self.script(step, false).is_none() {
+            return self.no_script(step).map(drop);
+        }
+        let what = "this run takes effect in one transaction, and this script cannot run inside a larger one";
+        let fault = Fault::Refused(Box::new(Failure::own("ME425", what)));
+        self.faulted(step, fault).await.map(drop)
+    }
+
+    /// Sends everything but COMMIT, train by train, and returns how long each step took, in microseconds.
+    async fn whole(&mut self, live: &Live, loads: &[Load]) -> Result<Vec<u64>, Stopped> {
+        let mirror = self.mirror();
+        let mut durations = Vec::with_capacity(loads.len());
+        for train in trains(loads) {
+            let first = train.start;
+            let loads = loads.get(train).unwrap_or_default();
+            if let Some(load) = loads.first().filter(|_| self.stopping()) {
+                // As if the server had been asked to cancel: the run rests with nothing in effect.
+                let failure =
+                    Failure { sqlstate: Some("57014".to_owned()), ..Failure::own("ME401", "stopped by a signal") };
+                return Err(load.stopped(Fault::Refused(Box::new(failure)), Seen::default()));
+            }
+            self.world.observer.point(Point::StepBefore);
+            let mirror = (first == 0).then_some(&mirror);
+            match loads {
+                [load] if !pipelines(&load.script) => {
+                    let (after, none) = (After::default(), Mirror::default());
+                    let cargo = load.cargo(live, &after, mirror.unwrap_or(&none), first == 0);
+                    let carried = carry(&live.session, &live.scribe, &cargo);
+                    let began = Instant::now();
+                    let (body, seen) = self.watched(live, Watch::in_passing(&load.case), carried).await;
+                    self.settled(live, body, &seen).await.map_err(|fault| load.stopped(fault, seen))?;
+                    durations.push(micros(began.elapsed()));
+                }
+                loads => self.train(live, loads, mirror, &mut durations).await?,
+            }
+            self.world.observer.point(Point::StepAnswered);
+        }
+        Ok(durations)
+    }
+
+    /// Sends some steps without waiting, then awaits the answers in order.
+    async fn train(
+        &self,
+        live: &Live,
+        loads: &[Load],
+        mirror: Option<&Mirror>,
+        durations: &mut Vec<u64>,
+    ) -> Result<(), Stopped> {
+        let (after, none) = (After::default(), Mirror::default());
+        let mut flights = Vec::with_capacity(loads.len());
+        for (index, load) in loads.iter().enumerate() {
+            let begins = index == 0 && mirror.is_some();
+            let carried = if begins { mirror.unwrap_or(&none) } else { &none };
+            let cargo = load.cargo(live, &after, carried, begins);
+            let flight = flight::launch(&live.session, &live.scribe, &cargo).await;
+            flights.push(flight.map_err(|error| load.stopped(Fault::Lost(error.to_string()), Seen::default()))?);
+        }
+        self.world.observer.point(Point::StepSent);
+        let arrivals = async {
+            let mut began = Instant::now();
+            for (load, flight) in loads.iter().zip(flights) {
+                flight.arrive().await.map_err(|fault| (load, fault))?;
+                durations.push(micros(began.elapsed()));
+                began = Instant::now();
+            }
+            Ok(())
+        };
+        // The whole train holds its locks until COMMIT, so the shortest patience of any of its steps is that of all.
+        let Some(strictest) = loads.iter().min_by_key(|load| load.case.limits.budget) else { return Ok(()) };
+        let (result, seen) = self.watched(live, Watch::in_passing(&strictest.case), arrivals).await;
+        match result {
+            Ok(()) => self.settled(live, Ok(()), &seen).await.map_err(|fault| strictest.stopped(fault, seen)),
+            Err((load, fault)) => Err(load.stopped(fault, seen)),
+        }
+    }
+
+    /// One COMMIT for all. Where its answer is lost nobody knows, of any of them; the history rows will tell.
+    async fn commit_all(&mut self, steps: &[StepIndex], durations: &[u64]) -> Result<(), DriveError> {
+        let Some(live) = &self.session else { return Ok(()) };
+        self.world.observer.point(Point::CommitBefore);
+        let verdict = match flight::commit(&live.session.client).await {
+            Ok(commit) => commit.verdict().await,
+            Err(error) => Err(Fault::Lost(error.to_string())),
+        };
+        self.world.observer.point(Point::CommitAfter);
+        if let Err(fault) = verdict {
+            let Some(last) = steps.last() else { return Ok(()) };
+            return self.faulted(*last, fault).await.map(drop);
+        }
+        let upto = self.mirror_sent;
+        self.mirrored(upto);
+        for (&step, &duration_us) in steps.iter().zip(durations) {
+            self.note(self.done(step, duration_us))?;
+        }
+        self.flush().await
+    }
+
+    /// After a try that came to nothing: whether there is to be another one. A lock that was not free, and a budget that
+    /// was used up, end the try and not the run.
+    async fn again(&mut self, tally: &mut Tally, began: Instant, stopped: &mut Stopped) -> Result<bool, DriveError> {
+        let Fault::Refused(failure) = &mut stopped.fault else { return Ok(false) };
+        let (seen, case) = (&stopped.seen, &stopped.case);
+        let Some(setback) = guard::setback(failure.sqlstate.as_deref(), seen.cancelled).filter(|_| !self.stopping())
+        else {
+            return Ok(false);
+        };
+        let Some(live) = &self.session else { return Ok(false) };
+        if flight::rollback(&live.session).await.is_err() {
+            return Ok(false);
+        }
+        self.unsend_mirror();
+        let unseen = if seen.watched { Duration::ZERO } else { case.limits.lock_timeout };
+        tally.count(setback, seen.longest.max(unseen));
+        match guard::after(setback, tally, &case.limits, case.recipe.as_deref(), began.elapsed(), random()) {
+            Verdict::GiveUp(own) => {
+                (failure.code, failure.message, failure.hint) = (own.code, own.message, own.hint);
+                Ok(false)
+            }
+            Verdict::Again(pause) => {
+                let words = format!("a lock was not free in time; all steps again in {}", millis(pause));
+                self.tell(stopped.step, &words)?;
+                self.flush().await?;
+                match self.idle(pause).await {
+                    Ok(()) => Ok(true),
+                    Err(Halt::Drive(error)) => Err(error),
+                    Err(_) => Ok(false),
+                }
+            }
+        }
+    }
+}
+
+impl Load {
+    fn cargo<'a>(&'a self, live: &Live, after: &'a After, mirror: &'a Mirror, begins: bool) -> Cargo<'a> {
+        Cargo {
+            script: &self.script,
+            part: &self.part,
+            verify: self.verify.as_deref(),
+            name: self.name.clone(),
+            settings: String::new(),
+            patience: Patience::of(&self.case),
+            opens: if begins { Opens::Behind(after) } else { Opens::Inside },
+            epoch: live.epoch,
+            mark: &self.mark,
+            mirror,
+        }
+    }
+
+    fn stopped(&self, fault: Fault, seen: Seen) -> Stopped {
+        Stopped { step: self.step, case: self.case.clone(), fault, seen }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Cuts the steps into trains. A script that cannot be sent without waiting is one by itself.
+fn trains(loads: &[Load]) -> Vec<Range<usize>> {
+    let mut trains = Vec::new();
+    let (mut first, mut bytes) = (0, 0);
+    for (index, load) in loads.iter().enumerate() {
+        bytes += load.script.text.len();
+        let alone = |load: &Load| !pipelines(&load.script);
+        let ends =
+            alone(load) || loads.get(index + 1).is_none_or(alone) || index + 1 - first >= TRAIN || bytes >= TRAIN_BYTES;
+        if ends {
+            trains.push(first..index + 1);
+            (first, bytes) = (index + 1, 0);
+        }
+    }
+    trains
+}
