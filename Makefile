@@ -33,6 +33,7 @@ build:
 # Plain `cargo test`, on purpose: the tests of a file are one process and share a server, which a process for each test
 # could not.
 test: postgres
+	@scripts/need-postgres.sh --with-pgbouncer
 	$(CARGO) test --locked
 
 lint:

@@ -42,7 +42,6 @@ fn a_share_of_the_kill_matrix() {
 }
 
 #[test]
-#[ignore = "a find is still open to proof on a quiet machine: make torture ONLY=2"]
 fn random_kills_of_random_graphs() {
     let table = Table::default();
     random::random(&table, number("ROUNDS").unwrap_or(40), seed());
@@ -57,7 +56,6 @@ fn a_share_of_the_cuts() {
 }
 
 #[test]
-#[ignore = "a loser of a race may still exit 7 instead of 4: make torture ONLY=8,9"]
 fn races_and_repetitions() {
     let table = Table::default();
     races::races(&table, number("ROUNDS").unwrap_or(6), seed());

@@ -27,6 +27,9 @@ pub struct Global {
     /// The database: a postgres:// URL or a key=value string. Without it libpq's PG* variables count.
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: Option<String>,
+    /// The database past any connection pooler; used instead of --database-url where both are given.
+    #[arg(long, global = true, env = "MIGENGINE_DIRECT_URL", hide_env_values = true, value_name = "URL")]
+    pub direct_url: Option<String>,
     /// Use a private PostgreSQL, started for this command on a Unix socket and kept between commands (in DIR).
     #[arg(long, global = true, value_name = "DIR", num_args = 0..=1, require_equals = true)]
     pub embedded: Option<Option<PathBuf>>,
@@ -101,6 +104,9 @@ pub struct RunOptions {
     /// What to do about sessions that hold what a step needs [default: wait].
     #[arg(long, value_enum, value_name = "HOW")]
     pub on_blocker: Option<OnBlocker>,
+    /// How long a session that outlived its runner may go on before it is ended, or given up waiting for [default: 20s].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub orphan_wait: Option<Duration>,
     /// How long to try to reach the database again in the middle of a run [default: 30s].
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub reconnect: Option<Duration>,

@@ -19,6 +19,10 @@ pub struct Section {
     pub database_url: Option<String>,
     /// Name of the environment variable that holds the URL.
     pub database_url_env: Option<String>,
+    /// Where the database is past any connection pooler.
+    pub direct_url: Option<String>,
+    /// Name of the environment variable that holds that URL.
+    pub direct_url_env: Option<String>,
     /// Folder with the migrations.
     pub dir: Option<PathBuf>,
     /// Folder of the journal.
@@ -35,6 +39,8 @@ pub struct Section {
     pub lock_wait: Option<String>,
     /// What to do about sessions in the way: wait, cancel, terminate.
     pub on_blocker: Option<String>,
+    /// How long a session that outlived its runner may go on.
+    pub orphan_wait: Option<String>,
     /// How long to try to reach the database again.
     pub reconnect: Option<String>,
     /// Whether changes need a person's word. A mark inside the database cannot be taken off here.
@@ -51,6 +57,8 @@ struct File {
     env: BTreeMap<String, Section>,
     database_url: Option<String>,
     database_url_env: Option<String>,
+    direct_url: Option<String>,
+    direct_url_env: Option<String>,
     dir: Option<PathBuf>,
     journal: Option<PathBuf>,
     schema: Option<String>,
@@ -59,6 +67,7 @@ struct File {
     lock_budget: Option<String>,
     lock_wait: Option<String>,
     on_blocker: Option<String>,
+    orphan_wait: Option<String>,
     reconnect: Option<String>,
     protected: Option<bool>,
     #[serde(default, deserialize_with = "windows")]
@@ -129,9 +138,12 @@ fn parse(text: &str, name: &str, env: Option<&str>) -> Result<Section, CommandEr
         },
     };
     // An environment that says where its database is in one way must not be overruled by the other way at the top.
-    if picked.database_url.is_none() && picked.database_url_env.is_none() {
+    let ways = [&picked.database_url, &picked.database_url_env, &picked.direct_url, &picked.direct_url_env];
+    if ways.into_iter().all(Option::is_none) {
         picked.database_url = file.database_url;
         picked.database_url_env = file.database_url_env;
+        picked.direct_url = file.direct_url;
+        picked.direct_url_env = file.direct_url_env;
     }
     Ok(Section {
         dir: picked.dir.or(file.dir),
@@ -142,6 +154,7 @@ fn parse(text: &str, name: &str, env: Option<&str>) -> Result<Section, CommandEr
         lock_budget: picked.lock_budget.or(file.lock_budget),
         lock_wait: picked.lock_wait.or(file.lock_wait),
         on_blocker: picked.on_blocker.or(file.on_blocker),
+        orphan_wait: picked.orphan_wait.or(file.orphan_wait),
         reconnect: picked.reconnect.or(file.reconnect),
         protected: picked.protected.or(file.protected),
         window: picked.window.or(file.window),

@@ -90,17 +90,32 @@ impl Context {
             let url = running.as_ref().map(|server| server.url().to_owned());
             return Ok(Target::resolve(url.as_deref(), &|_| None, &SystemFiles)?);
         }
-        let url = match (&self.global.database_url, &self.section) {
-            (Some(url), _) => Some(url.clone()),
-            (None, Section { database_url_env: Some(name), .. }) => Some(env(name).ok_or_else(|| {
-                CommandError::usage(
-                    "ME006",
-                    format!("the environment variable {name}, which {} names, is not set", config::FILE),
-                )
-            })?),
-            (None, Section { database_url, .. }) => database_url.clone(),
+        Ok(Target::resolve(self.url(&env)?.as_deref(), &env, &SystemFiles)?)
+    }
+
+    /// The URL. A direct one is used for everything, wherever it comes from; only a database that is typed wins over a
+    /// direct URL that is not: who types a name means that one.
+    fn url(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<Option<String>, CommandError> {
+        let (global, section) = (&self.global, &self.section);
+        let typed =
+            |value: &Option<String>, name: &str| value.clone().filter(|value| env(name).as_ref() != Some(value));
+        let given = typed(&global.direct_url, "MIGENGINE_DIRECT_URL")
+            .or_else(|| typed(&global.database_url, "DATABASE_URL"))
+            .or_else(|| global.direct_url.clone());
+        if given.is_some() {
+            return Ok(given);
+        }
+        let named = |name: &String| {
+            env(name).ok_or_else(|| {
+                let what = format!("the environment variable {name}, which {} names, is not set", config::FILE);
+                CommandError::usage("ME006", what)
+            })
         };
-        Ok(Target::resolve(url.as_deref(), &env, &SystemFiles)?)
+        match (&section.direct_url_env, &section.direct_url, &global.database_url, &section.database_url_env) {
+            (Some(name), ..) | (None, None, None, Some(name)) => named(name).map(Some),
+            (None, Some(url), ..) | (None, None, Some(url), _) => Ok(Some(url.clone())),
+            (None, None, None, None) => Ok(section.database_url.clone()),
+        }
     }
 
     /// The folder given with `--embedded=DIR`.
@@ -186,6 +201,7 @@ impl Context {
                     (None, None) => guard.on_blocker,
                 },
             },
+            orphan_wait: configured(options.orphan_wait, "orphan_wait", &section.orphan_wait, Duration::from_secs(20))?,
             reconnect: configured(options.reconnect, "reconnect", &section.reconnect, Duration::from_secs(30))?,
             jobs: 1,
         })
@@ -229,6 +245,8 @@ pub struct Limits {
     pub lock_wait_runner: Duration,
     /// The application and the steps, for one another.
     pub guard: GuardLimits,
+    /// A session that outlived its runner.
+    pub orphan_wait: Duration,
     /// The database, in the middle of a run.
     pub reconnect: Duration,
     /// Sessions for steps side by side.

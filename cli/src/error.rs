@@ -186,6 +186,9 @@ impl From<DriveError> for CommandError {
             DriveError::Busy { .. } => sentence
                 .exit(Exit::Busy)
                 .next("wait for it (--lock-wait-runner 5m), or watch it: migengine journal show --follow"),
+            DriveError::Orphan { .. } => sentence
+                .exit(Exit::Busy)
+                .next("wait until it ends; if its runner is known to be gone: SELECT pg_terminate_backend(PID)"),
             DriveError::Overtaken => sentence.next("look at what is applied now: migengine status"),
             DriveError::Connect(error) => error.into(),
             DriveError::Standing { .. } => sentence.exit(Exit::Person).next("migengine journal list"),

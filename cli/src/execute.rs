@@ -115,7 +115,7 @@ impl Stage<'_> {
         let teller = Teller { context: self.context };
         let options = Options {
             lock_patience: self.limits.lock_wait_runner,
-            orphan_patience: std::time::Duration::from_secs(20),
+            orphan_patience: self.limits.orphan_wait,
             reconnect_patience: self.limits.reconnect,
             settings: self.limits.settings(),
             limits: self.limits.guard,

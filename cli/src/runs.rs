@@ -1,12 +1,13 @@
 //! Unfinished runs: found in the journal and in the database, brought together, and taken up again.
 
+use migengine_engine::drive::DriveError;
 use migengine_engine::id::RunId;
 use migengine_engine::pg::layout::SchemaName;
-use migengine_engine::pg::mirror;
 use migengine_engine::pg::read::{HistoryState, Ledger, ReadError, read};
 use migengine_engine::pg::session::Session;
 use migengine_engine::pg::settle::settle;
 use migengine_engine::pg::witness::{Mirror, RunLine};
+use migengine_engine::pg::{lock, mirror};
 use migengine_engine::run::event::{Event, Recorded};
 use migengine_engine::run::journal::{Journal as _, Sealed};
 use migengine_engine::run::recovery::{Standing, standing};
@@ -41,13 +42,39 @@ pub async fn unfinished(
     ledger: &Ledger,
     journal: &mut OpenJournal,
 ) -> Result<Option<Unfinished>, CommandError> {
-    match look(session, ledger, journal).await {
+    let mut ledger = ledger.clone();
+    loop {
         // The ledger was read before the journal was opened. A runner that ended in between looks like time gone back.
-        Err(error) if error.code == "ME333" => match read(&session.client, &session.schema).await?.ledger {
-            Some(fresh) if fresh != *ledger => look(session, &fresh, journal).await,
-            _ => Err(error),
-        },
-        found => found,
+        let error = match look(session, &ledger, journal).await {
+            Err(error) if error.code == "ME333" => error,
+            found => return found,
+        };
+        match read(&session.client, &session.schema).await?.ledger {
+            Some(fresh) if fresh != ledger => ledger = fresh,
+            _ => return Err(error),
+        }
+    }
+}
+
+/// The refusal of a new run while another one is not over: because its runner is at work, or because it ended without
+/// bringing the run to its end. What was read a moment ago may be neither any more; then the plan has to be made anew.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn in_the_way(
+    session: &Session,
+    ledger: &Ledger,
+    journal: &OpenJournal,
+    run: &RunSnapshot,
+) -> Result<CommandError, CommandError> {
+    if let Some(holder) = lock::holder(session).await {
+        let orphan = holder.is_one_of(&journal.journal.held().await?);
+        return Ok(if orphan { blocked_by(run) } else { DriveError::busy(Some(holder)).into() });
+    }
+    // Nobody holds the lock now. If nobody did since the ledger was read, that is how it stands.
+    match read(&session.client, &session.schema).await?.ledger {
+        Some(fresh) if fresh == *ledger => Ok(blocked_by(run)),
+        _ => Ok(DriveError::Overtaken.into()),
     }
 }
 

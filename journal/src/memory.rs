@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use migengine_engine::id::{RunId, Timestamp};
 use migengine_engine::run::event::{Event, Recorded};
-use migengine_engine::run::journal::{Journal, JournalError, Sealed};
+use migengine_engine::run::journal::{Holding, Journal, JournalError, Sealed};
 
 use crate::chain::{self, Head};
 use crate::wire::{self, Link};
@@ -22,6 +22,7 @@ pub struct MemoryJournal {
 #[derive(Debug, Default)]
 struct Inner {
     runs: BTreeMap<RunId, Vec<Sealed>>,
+    held: Vec<Holding>,
     appends_left: Option<u64>,
     poisoned: bool,
 }
@@ -116,6 +117,19 @@ impl Journal for MemoryJournal {
         let inner = self.lock();
         inner.may_read()?;
         Ok(inner.runs.keys().copied().collect())
+    }
+
+    async fn hold(&self, sessions: Vec<Holding>) -> Result<(), JournalError> {
+        let mut inner = self.lock();
+        inner.may_write()?;
+        inner.held = sessions;
+        Ok(())
+    }
+
+    async fn held(&self) -> Result<Vec<Holding>, JournalError> {
+        let inner = self.lock();
+        inner.may_read()?;
+        Ok(inner.held.clone())
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<(Recorded, Sealed), JournalError> {

@@ -49,7 +49,7 @@ pub async fn unfinished(context: &Context, session: &Session, ledger: &Ledger) -
             .next("then reverse the one that should not be: migengine rollback --run RUN"));
     }
     let Some(run) = open.pop() else { return Ok(None) };
-    Ok(Some(Open { run, holder: lock::holder(session).await }))
+    Ok(Some(Open { run, holder: lock::holder(session).await.map(|holder| holder.to_string()) }))
 }
 
 /// A run of which the database has no record yet: another process has just begun it.

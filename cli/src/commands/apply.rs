@@ -6,7 +6,6 @@ use clap::Args;
 use migengine_engine::drive::{DriveError, open_ledger};
 use migengine_engine::id::Epoch;
 use migengine_engine::migration::ScriptKind;
-use migengine_engine::pg::lock;
 use migengine_engine::plan::{self, ApplyTarget, Graph, Policy, plan_apply};
 use migengine_engine::run::event::Event;
 use migengine_engine::run::state::{Direction, Manner, RunKind};
@@ -154,13 +153,19 @@ fn rest_code(run: &migengine_engine::run::state::RunSnapshot) -> String {
     code.to_owned()
 }
 
+/// The code of [`DriveError::Overtaken`].
+const OVERTAKEN: &str = "ME352";
+
 /// Plans and runs; plans anew where another runner changed the database before this one got the lock.
 async fn apply(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>) -> Result<Ending, CommandError> {
     loop {
-        let ending = attempt(context, args, stop.clone()).await?;
-        let overtaken = ending.error.as_ref().is_some_and(|error| error.code == "ME336");
-        if !overtaken || *stop.borrow() {
-            return Ok(ending);
+        let ending = attempt(context, args, stop.clone()).await;
+        let error = match &ending {
+            Ok(ending) => ending.error.as_ref(),
+            Err(error) => Some(error),
+        };
+        if error.is_none_or(|error| error.code != OVERTAKEN) || *stop.borrow() {
+            return ending;
         }
         context.tell("another runner was faster: planning anew");
     }
@@ -193,11 +198,7 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
         }
         if let Some(found) = runs::unfinished(&session, ledger, &mut journal).await? {
             if !args.resume {
-                // A run whose runner is at work is not unfinished business of ours.
-                return Err(match lock::holder(&session).await {
-                    Some(holder) => DriveError::Busy { holder: Some(holder) }.into(),
-                    None => runs::blocked_by(&found.run),
-                });
+                return Err(runs::in_the_way(&session, ledger, &journal, &found.run).await?);
             }
             let stage = Stage { context, target: &target, limits, session, state, journal, stop };
             return resume(stage, found, project, &graph, &args.run).await;
@@ -235,8 +236,7 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
     if state.ledger.is_none() {
         state = open_ledger(&session, limits.lock_wait_runner, ENGINE).await?;
         if state.ledger.as_ref().is_some_and(|ledger| ledger.epoch != Epoch::default()) {
-            let error = CommandError::from(DriveError::Overtaken);
-            return Ok(Ending { exit: error.exit, run: None, error: Some(error) });
+            return Err(DriveError::Overtaken.into());
         }
     }
     let uuid = state.ledger.as_ref().map(|ledger| ledger.uuid.clone()).unwrap_or_default();

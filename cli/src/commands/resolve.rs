@@ -10,6 +10,7 @@ use migengine_engine::pg::session::Session;
 use migengine_engine::plan::{Graph, Resolver};
 use migengine_engine::run::event::Event;
 use migengine_engine::run::evidence::{Observed, judge};
+use migengine_engine::run::journal::Journal as _;
 use migengine_engine::run::recovery::Evidence;
 use migengine_engine::run::state::{Direction, RunSnapshot, StepIndex, StepState};
 use serde_json::json;
@@ -84,7 +85,8 @@ pub async fn run(context: &Context, args: &ResolveArgs, stop: watch::Receiver<bo
     let nothing = || CommandError::refused("ME421", "no run is unfinished, so there is nothing to resolve");
     let Some(ledger) = state.ledger.clone() else { return Err(nothing()) };
     let mut journal = OpenJournal::open(&context.journal, &ledger.uuid).await?;
-    if let Some(holder) = lock::holder(&session).await {
+    let own = journal.journal.held().await?;
+    if let Some(holder) = lock::holder(&session).await.filter(|holder| !holder.is_one_of(&own)) {
         return Err(CommandError::refused("ME331", format!("another runner holds the lock: {holder}")).exit(Exit::Busy));
     }
     let found = runs::unfinished(&session, &ledger, &mut journal).await?.ok_or_else(nothing)?;

@@ -150,7 +150,8 @@ async fn go_on(
     let named = args.of_run.as_deref().is_some_and(|text| text == "last" || names(text, run.run));
     let unwinding = run.direction == Direction::Unwinding;
     if !(named || args.resume && unwinding) {
-        return Err(runs::blocked_by(&run));
+        let read = stage.state.ledger.clone().unwrap_or_default();
+        return Err(runs::in_the_way(&stage.session, &read, &stage.journal, &run).await?);
     }
     let scripts = sources::scripts(project, kept, &run.started.steps, graph);
     let failed: Vec<u32> = run.steps_in(StepState::UndoFailed).collect();

@@ -7,12 +7,13 @@ use super::points::Point;
 use super::{DriveError, Driver, LOCK_LOSSES_MAX, Live, World};
 use crate::pg::layout::ensure;
 use crate::pg::lock;
+use crate::pg::orphan;
 use crate::pg::read::{DatabaseState, Ledger, ReadError, read};
 use crate::pg::session::Session;
 use crate::pg::sqlstate::ServerError;
 use crate::pg::witness::Scribe;
 use crate::run::event::Event;
-use crate::run::journal::Journal;
+use crate::run::journal::{Holding, Journal};
 use crate::run::recovery::{Standing, standing};
 use crate::run::state::{RestReason, RunState, StepState};
 
@@ -27,7 +28,7 @@ const RECONNECT_MAX: Duration = Duration::from_secs(5);
 /// Another runner holds the lock, the role lacks a right, or the line broke.
 pub async fn open_ledger(session: &Session, patience: Duration, engine: &str) -> Result<DatabaseState, DriveError> {
     if !lock::take(session, patience).await.map_err(ReadError::from)? {
-        return Err(DriveError::Busy { holder: lock::holder(session).await });
+        return Err(DriveError::busy(lock::holder(session).await));
     }
     ensure(&session.client, &session.schema, engine).await?;
     Ok(read(&session.client, &session.schema).await?)
@@ -64,18 +65,18 @@ impl<J: Journal> Driver<'_, J> {
     async fn lock_and_check(&mut self, mut session: Session) -> Result<(), DriveError> {
         self.world.observer.point(Point::LockBefore);
         session.rename(&format!("migengine:{}", self.run_id())).await.map_err(ReadError::from)?;
-        let patience = self.lock_patience(&session).await;
-        if !lock::take(&session, patience).await.map_err(ReadError::from)? {
-            let holder = lock::holder(&session).await;
-            if self.run.state == RunState::Preflight {
-                self.record(Event::RunRolledBack).await?;
-            }
-            return Err(DriveError::Busy { holder });
+        if let Some(holder) = self.take_lock(&session).await? {
+            self.give_way().await?;
+            return Err(DriveError::busy(holder));
         }
         ensure(&session.client, &session.schema, &self.run.started.engine).await?;
-        let state = lock::read_under_lock(&session).await?;
-        let ledger = state.ledger.unwrap_or_default();
+        let (state, orphans) = tokio::join!(biased; lock::read_under_lock(&session), orphan::at_work(&session));
+        let ledger = state?.ledger.unwrap_or_default();
         self.check_standing(&ledger)?;
+        if let Err(error) = self.settle_orphans(&session, orphans.map_err(ReadError::from)?).await {
+            self.give_way().await?;
+            return Err(error);
+        }
         let fresh = self.run.state == RunState::Preflight && self.run.epoch.is_none();
         if fresh && self.planned_at.is_some_and(|planned_at| planned_at != ledger.epoch) {
             // Steps that are in effect by now would count as this run's own, and be reversed with it.
@@ -86,6 +87,7 @@ impl<J: Journal> Driver<'_, J> {
         // The history counts as read only from behind the raised epoch: a runner that lost the lock without knowing may
         // commit until then. The two travel together.
         let (epoch, state) = tokio::join!(
+            biased;
             lock::raise_epoch(&session, self.run_id(), &self.run.started, self.run.started_at),
             lock::read_under_lock(&session)
         );
@@ -96,20 +98,16 @@ impl<J: Journal> Driver<'_, J> {
             Scribe::prepare(&session.client, &session.schema, self.run_id(), epoch).await.map_err(ReadError::from)?;
         self.ledger = Some(ledger);
         let (pid, backend_start) = (state.server.pid, state.server.backend_start);
-        self.session = Some(Live { session, scribe, epoch, pid });
+        self.world.journal.hold(vec![Holding { pid, backend_start }]).await?;
+        self.session = Some(Live { session, scribe, epoch, pid, backend_start });
         self.record(Event::Locked { epoch, pid, backend_start }).await?;
         self.world.observer.point(Point::LockAfter);
         Ok(())
     }
 
-    /// A session of this very run may still be alive after its client died; it is worth waiting for. Anybody else's
-    /// lock is waited for as long as the user said.
-    async fn lock_patience(&self, session: &Session) -> Duration {
-        let options = self.world.options;
-        let resumed = self.run.epoch.is_some();
-        let run = self.run_id().to_string();
-        let orphan = resumed && lock::holder(session).await.is_some_and(|holder| holder.contains(&run));
-        if orphan { options.lock_patience.max(options.orphan_patience) } else { options.lock_patience }
+    /// A run that never held the lock is closed: nothing of it was begun.
+    async fn give_way(&mut self) -> Result<(), DriveError> {
+        if self.run.state == RunState::Preflight { self.record(Event::RunRolledBack).await } else { Ok(()) }
     }
 
     fn check_standing(&self, ledger: &Ledger) -> Result<(), DriveError> {

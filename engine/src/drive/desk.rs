@@ -12,7 +12,7 @@ use crate::pg::failure::Fault;
 use crate::pg::flight::{self, After};
 use crate::run::event::{Event, Recorded};
 use crate::run::footprint::Footprint;
-use crate::run::journal::{Journal, JournalError, Sealed};
+use crate::run::journal::{Holding, Journal, JournalError, Sealed};
 use crate::run::schedule::assign;
 use crate::run::state::{RunSnapshot, StepIndex, StepState};
 
@@ -58,6 +58,14 @@ impl<J: Journal> Journal for Desk<'_, J> {
 
     async fn runs(&self) -> Result<Vec<RunId>, JournalError> {
         self.journal.runs().await
+    }
+
+    async fn hold(&self, sessions: Vec<Holding>) -> Result<(), JournalError> {
+        self.journal.hold(sessions).await
+    }
+
+    async fn held(&self) -> Result<Vec<Holding>, JournalError> {
+        self.journal.held().await
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<(Recorded, Sealed), JournalError> {

@@ -10,14 +10,19 @@ use tokio::sync::mpsc;
 
 use super::desk::{Desk, LaneObserver, Lanes, Report};
 use super::{DriveError, Driver, Live, StepScripts, World};
+use crate::id::Timestamp;
 use crate::pg::connect::ConnectError;
 use crate::pg::failure::Fault;
 use crate::pg::lock;
 use crate::pg::session::Session;
 use crate::pg::witness::Scribe;
 use crate::run::footprint::Footprint;
-use crate::run::journal::Journal;
+use crate::run::journal::{Holding, Journal};
 use crate::run::state::StepIndex;
+
+/// Which backend a lane is.
+const BACKEND: &str =
+    "SELECT pid, (extract(epoch FROM backend_start) * 1000000)::bigint FROM pg_stat_get_activity(pg_backend_pid())";
 
 impl<J: Journal> Driver<'_, J> {
     /// Applies steps on several sessions, as the graph allows. Returns when all of them have ended.
@@ -41,7 +46,7 @@ impl<J: Journal> Driver<'_, J> {
             stop: world.stop.clone(),
             journal_epoch: world.journal_epoch,
         };
-        let sessions = self.open_lanes(steps.len().min(jobs), epoch).await;
+        let sessions = self.open_lanes(steps.len().min(jobs), epoch).await?;
         let Some(sessions) = sessions else { return Ok(()) };
         if sessions.len() < 2 {
             drop(sessions);
@@ -75,12 +80,12 @@ impl<J: Journal> Driver<'_, J> {
     }
 
     /// Sessions that hold a share of the lock. As many as the server gives; nothing where the lock itself is gone.
-    async fn open_lanes(&mut self, wanted: usize, epoch: crate::id::Epoch) -> Option<Vec<Live>> {
-        let live = self.session.as_ref()?;
+    async fn open_lanes(&mut self, wanted: usize, epoch: crate::id::Epoch) -> Result<Option<Vec<Live>>, DriveError> {
+        let Some(live) = self.session.as_ref() else { return Ok(None) };
         if let Err(error) = lock::admit_lanes(&live.session).await {
             self.world.observer.say(&format!("the connection was lost: {error}"));
             self.session = None;
-            return None;
+            return Ok(None);
         }
         let world = self.world;
         let run = self.run_id();
@@ -93,26 +98,33 @@ impl<J: Journal> Driver<'_, J> {
             let (joined, scribe, pid) = tokio::join!(
                 lock::join_lanes(&session),
                 Scribe::prepare(client, world.schema, run, epoch),
-                client.query_typed("SELECT pg_backend_pid()", &none)
+                client.query_typed(BACKEND, &none)
             );
             let said = |error: tokio_postgres::Error| match Fault::from(error) {
                 Fault::Lost(why) => why,
                 Fault::Refused(failure) => failure.message,
             };
-            let pid = pid.map_err(said)?.first().map_or(0, |row| row.get(0));
+            let (pid, start) = pid.map_err(said)?.first().map_or((0, 0), |row| (row.get(0), row.get(1)));
             match joined.map_err(said)? {
-                true => Ok(Live { scribe: scribe.map_err(said)?, session, epoch, pid }),
+                true => {
+                    Ok(Live { scribe: scribe.map_err(said)?, session, epoch, pid, backend_start: Timestamp(start) })
+                }
                 false => Err("another runner is about to take over".to_owned()),
             }
         }));
-        let mut lanes = Vec::new();
+        let mut lanes: Vec<Live> = Vec::new();
         for lane in opened.await {
             match lane {
                 Ok(lane) => lanes.push(lane),
                 Err(why) => world.observer.say(&format!("one session less than asked for: {why}")),
             }
         }
-        Some(lanes)
+        let holding = |live: &Live| Holding { pid: live.pid, backend_start: live.backend_start };
+        let all = self.session.iter().chain(&lanes).map(holding).collect();
+        match world.journal.hold(all).await {
+            Ok(()) => Ok(Some(lanes)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A driver for the steps that one session gets. It knows the run as it is now, and of what comes only its own part.

@@ -6,6 +6,7 @@ mod desk;
 mod finish;
 mod guarded;
 mod lanes;
+mod orphans;
 mod parts;
 mod pipeline;
 pub mod points;
@@ -56,7 +57,8 @@ pub struct StepScripts {
 pub struct Options {
     /// How long to wait for another runner's lock.
     pub lock_patience: Duration,
-    /// How long to wait for the lock when the session that holds it may be an orphan of this very run.
+    /// How long a session whose runner is gone may go on before it is ended, where it is certain whose it is; else how
+    /// long it is waited for at least.
     pub orphan_patience: Duration,
     /// How long to try to reach the database again in the middle of a run.
     pub reconnect_patience: Duration,
@@ -122,8 +124,14 @@ pub enum DriveError {
         holder: Option<String>,
     },
     /// While this run waited for the lock, another one changed the database. Nothing of this one was begun.
-    #[error("[ME336] another runner was faster, so the plan does not fit the database any more; nothing was changed")]
+    #[error("[ME352] another runner was faster, so the plan does not fit the database any more; nothing was changed")]
     Overtaken,
+    /// A session of an older epoch does not end.
+    #[error("[ME355] a session of an earlier runner is still at work: {who}")]
+    Orphan {
+        /// Which.
+        who: String,
+    },
     /// Never connected; nothing was touched.
     #[error("{}", .0.message)]
     Connect(ConnectError),
@@ -150,6 +158,14 @@ pub enum DriveError {
     /// The line to the database broke where that leaves nothing in doubt.
     #[error("[ME334] the connection to the database was lost: {0}")]
     Lost(String),
+}
+
+impl DriveError {
+    /// Another runner holds the lock; who, where it may be seen.
+    #[must_use]
+    pub fn busy(holder: Option<crate::pg::lock::Holder>) -> Self {
+        Self::Busy { holder: holder.map(|holder| holder.to_string()) }
+    }
 }
 
 /// How far a step by parts is known to have come, in its present direction.
@@ -203,6 +219,8 @@ pub(crate) struct Live {
     epoch: Epoch,
     /// Its backend.
     pid: i32,
+    /// Start of that backend.
+    backend_start: Timestamp,
 }
 
 /// Drives a run until it is over or rests, and returns it as it stands, with what stood in the way, if anything did.

@@ -27,6 +27,10 @@ macro_rules! points {
 points! {
     /// A session stands; the lock was not asked for.
     LockBefore = "lock.before",
+    /// Before a session whose runner is gone is ended.
+    OrphanBefore = "orphan.before",
+    /// After that.
+    OrphanAfter = "orphan.after",
     /// The lock is held and the state was read; the epoch was not raised.
     LockHeld = "lock.held",
     /// The epoch was raised; the journal does not know.

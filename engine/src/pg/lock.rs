@@ -7,6 +7,7 @@
 //! A run on several sessions (`--jobs`) has lanes beside that session. Each lane holds a second lock, in shared mode, as
 //! long as it lives; taking the runner lock takes that one too, exclusively, so that it still proves what it did.
 
+use std::fmt;
 use std::time::Duration;
 
 use tokio_postgres::types::Type;
@@ -15,6 +16,7 @@ use super::read::{DatabaseState, ReadError, read};
 use super::session::Session;
 use crate::id::{Epoch, RunId, Timestamp};
 use crate::run::event::RunStarted;
+use crate::run::journal::Holding;
 
 /// First key of the lanes' lock; the second one is that of the runner lock.
 const LANES: i32 = i32::from_be_bytes(*b"migl");
@@ -89,24 +91,63 @@ pub async fn join_lanes(session: &Session) -> Result<bool, tokio_postgres::Error
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
-/// Who holds the lock now: `application_name` and pid, where they may be seen.
-pub async fn holder(session: &Session) -> Option<String> {
+/// A session, as `pg_stat_activity` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its backend.
+    pub pid: i32,
+    /// Start of that backend, where this role may see it.
+    pub backend_start: Option<Timestamp>,
+    /// `application_name`.
+    pub name: String,
+    /// The role.
+    pub role: Option<String>,
+}
+
+impl Holder {
+    /// From the columns `application_name, pid, usename, backend_start` (in microseconds).
+    pub(crate) fn read(row: &tokio_postgres::Row) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self {
+            name: row.try_get::<_, Option<String>>(0)?.unwrap_or_default(),
+            pid: row.try_get(1)?,
+            role: row.try_get(2)?,
+            backend_start: row.try_get::<_, Option<i64>>(3)?.map(Timestamp),
+        })
+    }
+
+    /// Whether it is one of these very sessions, and not another one that got the same pid later.
+    #[must_use]
+    pub fn is_one_of(&self, sessions: &[Holding]) -> bool {
+        sessions.iter().any(|held| self.pid == held.pid && self.backend_start == Some(held.backend_start))
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = if self.name.is_empty() { "a session without a name" } else { &self.name };
+        write!(f, "{name} (pid {}, role {})", self.pid, self.role.as_deref().unwrap_or("unknown"))
+    }
+}
+
+/// Who holds the lock now, where it may be seen.
+pub async fn holder(session: &Session) -> Option<Holder> {
+    holders(session).await.into_iter().next()
+}
+
+/// The session that holds the lock, and the lanes that hold a share of it, as far as they may be seen.
+pub async fn holders(session: &Session) -> Vec<Holder> {
     let (class, object) = session.schema.lock_keys();
-    let sql = "SELECT a.application_name, a.pid, a.usename::text FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+    let sql = "SELECT DISTINCT a.application_name, a.pid, a.usename::text, \
+          (extract(epoch FROM a.backend_start) * 1000000)::bigint, l.classid::int8 <> ($1::int8 & 4294967295) \
+        FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
         WHERE l.locktype = 'advisory' AND l.classid::int8 IN ($1::int8 & 4294967295, $3::int8) AND l.objid::int8 = ($2::int8 & 4294967295) \
-        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.granted ORDER BY l.classid";
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.granted ORDER BY 5, 2";
     let keys: [i64; 3] = [class.into(), object.into(), LANES.into()];
     let keys = keys.each_ref().map(|key| (key as _, Type::INT8));
-    let rows = session.client.query_typed(sql, &keys).await.ok()?;
-    let row = rows.first()?;
-    let name: Option<String> = row.get(0);
-    let user: Option<String> = row.get(2);
-    Some(format!(
-        "{} (pid {}, role {})",
-        name.filter(|name| !name.is_empty()).unwrap_or_else(|| "a session without a name".to_owned()),
-        row.get::<_, i32>(1),
-        user.unwrap_or_else(|| "unknown".to_owned())
-    ))
+    let rows = session.client.query_typed(sql, &keys).await.unwrap_or_default();
+    let mut holders: Vec<Holder> = rows.iter().filter_map(|row| Holder::read(row).ok()).collect();
+    holders.dedup_by_key(|holder| holder.pid);
+    holders
 }
 
 /// Whether this session still holds the lock, or a lane's share of it: a script may have let it go with `pg_advisory_unlock_all()`.
@@ -148,7 +189,7 @@ pub async fn raise_epoch(
          INSERT INTO {schema}.run AS r (run_id, kind, state, epoch, plan_hash, engine, actor, started_at) \
            SELECT $1, $3, 'Locked', epoch, $4, $5, $2, to_timestamp($6 / 1000000.0) FROM raised \
          ON CONFLICT (run_id) DO UPDATE SET epoch = excluded.epoch, state = 'Locked', rest = NULL, rest_step = NULL, \
-           rest_message = NULL, updated_at = clock_timestamp() RETURNING r.epoch",
+           rest_message = NULL, finished_at = NULL, updated_at = clock_timestamp() RETURNING r.epoch",
     );
     let hash = started.plan_hash.as_bytes().as_slice();
     let rows = session

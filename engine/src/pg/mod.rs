@@ -10,6 +10,7 @@ pub(crate) mod guard;
 pub mod layout;
 pub mod lock;
 pub mod mirror;
+pub mod orphan;
 pub mod protect;
 pub mod read;
 pub mod rehearse;

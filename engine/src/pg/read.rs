@@ -188,6 +188,10 @@ const RUNS: &str = "SELECT run_id, kind, state, rest, rest_message, epoch, recor
     (extract(epoch FROM started_at) * 1000000)::bigint, (extract(epoch FROM finished_at) * 1000000)::bigint FROM {schema}.run \
     WHERE finished_at IS NULL ORDER BY started_at";
 
+/// The epoch, the history and the runs are of one moment: a plan made of a history from before another runner's end and
+/// an epoch from after it would take that runner's steps for its own.
+const ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
 /// Reads everything. The queries travel together.
 ///
 /// # Errors
@@ -195,12 +199,17 @@ const RUNS: &str = "SELECT run_id, kind, state, rest, rest_message, epoch, recor
 pub async fn read(client: &Client, schema: &SchemaName) -> Result<DatabaseState, ReadError> {
     let (ledger_sql, history_sql, runs_sql) = (schema.fill(LEDGER), schema.fill(HISTORY), schema.fill(RUNS));
     let none: [(&(dyn tokio_postgres::types::ToSql + Sync), tokio_postgres::types::Type); 0] = [];
-    let (server, ledger, history, runs) = tokio::join!(
+    let (server, begun, ledger, history, runs, ended) = tokio::join!(
+        biased;
         client.query_typed(SERVER, &none),
+        client.batch_execute(ONE_MOMENT),
         client.query_typed(&ledger_sql, &none),
         client.query_typed(&history_sql, &none),
         client.query_typed(&runs_sql, &none),
+        client.batch_execute("COMMIT"),
     );
+    begun?;
+    ended?;
     let server = match server?.first() {
         Some(row) => server_facts(row)?,
         None => return Err(ReadError::Foreign { schema: schema.quoted().to_owned(), what: "no answer".to_owned() }),

@@ -16,6 +16,15 @@ pub struct Sealed {
     pub bytes: Vec<u8>,
 }
 
+/// A database session that held the runner lock, or a share of it, for a process with this very journal open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holding {
+    /// Its backend.
+    pub pid: i32,
+    /// Start of that backend: pids are used again.
+    pub backend_start: Timestamp,
+}
+
 /// What went wrong with the journal.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum JournalError {
@@ -73,6 +82,14 @@ pub trait Journal: Send + Sync {
 
     /// All runs, oldest first.
     fn runs(&self) -> impl Future<Output = Result<Vec<RunId>, JournalError>> + Send;
+
+    /// Remembers, durably, which sessions work for the process that has this journal open, instead of those remembered
+    /// before. They belong to no run and never travel: whoever reads them later has the journal's lock, and so knows that
+    /// that process is gone.
+    fn hold(&self, sessions: Vec<Holding>) -> impl Future<Output = Result<(), JournalError>> + Send;
+
+    /// The sessions remembered last.
+    fn held(&self) -> impl Future<Output = Result<Vec<Holding>, JournalError>> + Send;
 
     /// Decodes one stored record, as found in the database's mirror.
     ///

@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 
 use migengine_engine::id::{RunId, Timestamp};
 use migengine_engine::run::event::{Event, Recorded};
-use migengine_engine::run::journal::{Journal, JournalError, Sealed};
+use migengine_engine::run::journal::{Holding, Journal, JournalError, Sealed};
 use tokio::sync::oneshot;
 
 pub use self::open::Note;
@@ -124,7 +124,7 @@ impl SledJournal {
     /// # Errors
     /// [`JournalError::Unwritable`] when it is bound to another one; those of writing.
     pub async fn bind(&self, uuid: &str) -> Result<(), JournalError> {
-        let record = worker::binding_record(uuid).map_err(|error| error.at(&self.name()))?;
+        let record = worker::fact_record("database", uuid).map_err(|error| error.at(&self.name()))?;
         self.ask(|reply| Command::Write(Write::Bind(record), reply)).await.map(drop)
     }
 
@@ -167,6 +167,25 @@ impl Journal for SledJournal {
 
     async fn runs(&self) -> Result<Vec<RunId>, JournalError> {
         self.ask(Command::Runs).await
+    }
+
+    async fn hold(&self, sessions: Vec<Holding>) -> Result<(), JournalError> {
+        let lines: Vec<String> =
+            sessions.iter().map(|session| format!("{} {}", session.pid, session.backend_start.0)).collect();
+        let record = worker::fact_record("holders", &lines.join("\n")).map_err(|error| error.at(&self.name()))?;
+        self.ask(|reply| Command::Write(Write::Hold(record), reply)).await.map(drop)
+    }
+
+    async fn held(&self) -> Result<Vec<Holding>, JournalError> {
+        let Some(bytes) = self.ask(Command::Held).await? else { return Ok(Vec::new()) };
+        let (recorded, _) = self.decode(&bytes)?;
+        let Event::Noted { message, .. } = &recorded.event else { return Ok(Vec::new()) };
+        let holding = |line: &str| {
+            let (pid, backend_start) = line.split_once(' ')?;
+            Some(Holding { pid: pid.parse().ok()?, backend_start: Timestamp(backend_start.parse().ok()?) })
+        };
+        // Words of a newer version, which this one does not know, prove nothing to it.
+        Ok(message.lines().filter_map(holding).collect())
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<(Recorded, Sealed), JournalError> {

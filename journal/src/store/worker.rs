@@ -25,6 +25,7 @@ pub(crate) enum Command {
     Raw(RunId, Reply<Raw>),
     Runs(Reply<Vec<RunId>>),
     Binding(Reply<Option<Vec<u8>>>),
+    Held(Reply<Option<Vec<u8>>>),
     Stop,
 }
 
@@ -33,6 +34,8 @@ pub(crate) enum Write {
     Adopt(RunId, Vec<Vec<u8>>),
     /// A record, set once.
     Bind(Vec<u8>),
+    /// A record, set again by every process.
+    Hold(Vec<u8>),
 }
 
 /// Why a write was not made.
@@ -53,6 +56,7 @@ struct Store {
 }
 
 const BINDING_KEY: &[u8] = b"database";
+const HOLDER_KEY: &[u8] = b"holders";
 
 /// Body of the thread: opens the folder, says how it went, then serves commands until told to stop.
 pub(crate) fn run(
@@ -170,6 +174,11 @@ impl Store {
                 self.insert(run, sealed)
             }
             Write::Bind(record) => self.bind(&record),
+            Write::Hold(record) => {
+                self.pass(points::APPEND_BEFORE_INSERT).map_err(Failed::Broken)?;
+                let held = self.trees.binding.insert(HOLDER_KEY, record);
+                held.map(|_| Vec::new()).map_err(|error| Failed::Broken(self.sled(error)))
+            }
         }
     }
 
@@ -343,14 +352,18 @@ impl Store {
                 reply.send(self.read(Self::runs)).ok();
             }
             Command::Binding(reply) => {
-                let read = |store: &Self| {
-                    let found = store.trees.binding.get(BINDING_KEY).map_err(|error| store.sled(error))?;
-                    Ok(found.map(|bytes| bytes.to_vec()))
-                };
-                reply.send(self.read(read)).ok();
+                reply.send(self.read(|store| store.fact(BINDING_KEY))).ok();
+            }
+            Command::Held(reply) => {
+                reply.send(self.read(|store| store.fact(HOLDER_KEY))).ok();
             }
             Command::Write(..) | Command::Stop => {}
         }
+    }
+
+    fn fact(&self, key: &[u8]) -> Result<Option<Vec<u8>>, JournalError> {
+        let found = self.trees.binding.get(key).map_err(|error| self.sled(error))?;
+        Ok(found.map(|bytes| bytes.to_vec()))
     }
 
     fn read<T>(&self, work: impl FnOnce(&Self) -> Result<T, JournalError>) -> Result<T, JournalError> {
@@ -361,9 +374,9 @@ impl Store {
     }
 }
 
-/// The record that says which database a journal belongs to.
-pub(crate) fn binding_record(uuid: &str) -> Result<Vec<u8>, wire::WireError> {
-    let event = Event::Noted { step: None, topic: "database".to_owned(), message: uuid.to_owned() };
+/// A record of the journal as a whole: which database it belongs to, which session worked for it last.
+pub(crate) fn fact_record(topic: &str, message: &str) -> Result<Vec<u8>, wire::WireError> {
+    let event = Event::Noted { step: None, topic: topic.to_owned(), message: message.to_owned() };
     let link = Link { run: RunId::from_bytes([0; 16]), seq: 1, prev: Digest::ZERO };
     Ok(wire::seal(link, Timestamp(0), &event)?.bytes)
 }

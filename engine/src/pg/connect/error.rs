@@ -48,6 +48,8 @@ pub enum ConnectErrorKind {
     Authentication,
     /// 42501: no CONNECT right.
     NoRight,
+    /// A pooler that shares server sessions between its clients.
+    Pooled,
     /// Any other error of the server.
     Server,
 }
@@ -75,6 +77,7 @@ impl ConnectErrorKind {
             Self::WrongSession => "ME316",
             Self::Authentication => "ME317",
             Self::NoRight => "ME318",
+            Self::Pooled => "ME353",
             Self::Server => "ME319",
         }
     }
@@ -125,6 +128,18 @@ impl ConnectError {
 
     pub(super) fn setup(error: TlsSetupError) -> Self {
         Self::new(ConnectErrorKind::TlsSetup, error.message, error.next)
+    }
+
+    pub(super) fn pooled(server: &Server) -> Self {
+        Self::new(
+            ConnectErrorKind::Pooled,
+            format!(
+                "{server} is a connection pooler that gives every transaction whichever server session is free; the \
+                 runner lock and the settings of a run need one session from beginning to end"
+            ),
+            "name the server itself for migrations: --direct-url URL (MIGENGINE_DIRECT_URL, direct_url in \
+             migengine.toml), or a pool in session mode",
+        )
     }
 
     pub(super) fn no_server() -> Self {

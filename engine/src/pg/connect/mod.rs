@@ -2,6 +2,7 @@
 //! in a task of the current runtime (which may be a single-threaded one).
 
 mod error;
+mod pooler;
 mod session;
 
 use std::time::Duration;
