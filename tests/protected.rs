@@ -116,7 +116,11 @@ fn reversing_and_going_on_need_the_name_too() {
     scene.db.psql("INSERT INTO effects (what) VALUES ('go')");
     scene.run(&["apply", "--resume", "--yes", "--confirm", &name]).expect(0);
     scene.run(&["rollback", "--last", "1"]).expect(5);
-    scene.run(&["rollback", "--last", "1", "--yes", "--confirm", &name]).expect(0);
+    // Nobody rehearsed it: that takes a word of its own.
+    let refused = scene.run(&["rollback", "--last", "1", "--yes", "--confirm", &name]).expect(5);
+    assert!(refused.stderr.contains("ME624") && refused.stderr.contains("003_m_rollback.sql"), "{refused}");
+    scene.run(&["rollback", "--last", "1", "--yes", "--confirm", &name, "--unproven"]).expect(0);
+    assert!(notes(&scene, "unproven")[0].contains("003_m_rollback.sql"));
     assert_eq!(scene.history(), "001_m:applied 002_m:applied");
 }
 
@@ -159,10 +163,10 @@ fn data_is_lost_in_a_protected_database_only_where_the_author_allowed_it() {
     scene.project.write("002_drop.sql", allowed);
     scene.run(&[&["apply"][..], &word].concat()).expect(0);
     // A reverse script that drops a table: an emergency has a way out, which the journal keeps.
-    scene.run(&[&["rollback", "--to", "001"][..], &word].concat()).expect(0);
+    scene.run(&[&["rollback", "--to", "001", "--unproven"][..], &word].concat()).expect(0);
     let refused = scene.run(&[&["rollback", "001"][..], &word].concat()).expect(5);
     assert!(refused.stderr.contains("ME433") && refused.stderr.contains("--accept-loss"), "{refused}");
-    scene.run(&[&["rollback", "001", "--accept-loss", "t001 is empty"][..], &word].concat()).expect(0);
+    scene.run(&[&["rollback", "001", "--unproven", "--accept-loss", "t001 is empty"][..], &word].concat()).expect(0);
     assert!(notes(&scene, "loss")[0].contains("t001 is empty"));
     assert_eq!(scene.tables(), "");
 }

@@ -295,6 +295,58 @@ fn drift_is_found_and_shown() {
     assert!(diff["diff"].as_array().unwrap().iter().any(|change| change["object"] == "table b"), "{diff}");
 }
 
+/// The differences come from the rehearsal of this machine; a deployment elsewhere has them from `migengine drift`.
+#[test]
+fn a_run_that_ends_in_drift_tells_it_and_status_too() {
+    let cluster = Cluster::shared();
+    let (ground, live) = (cluster.database(), cluster.database());
+    let project = Project::new(&live);
+    project.pair("001_a", "CREATE TABLE a (id int);", "DROP TABLE a;");
+    project.pair("002_b", "CREATE TABLE b (id int);", "DROP TABLE b;");
+    assert_eq!(project.run_json(&["status"], 0)["drift"], Value::Null, "nothing was rehearsed");
+    rehearse(&project, &ground, &[], 0);
+    let quiet = project.run(&["apply", "--to", "1", "--yes"]).expect(0);
+    assert!(!quiet.stderr.contains("ME612"), "{quiet}");
+    assert_eq!(project.run_json(&["status"], 0)["drift"]["drift"], false);
+    live.psql("CREATE INDEX by_hand ON a (id)");
+    assert_eq!(project.run_json(&["status", "--exit-code"], 3)["drift"]["drift"], true);
+    let told = project.run(&["apply", "--yes", "--format", "json"]).expect(0);
+    assert!(told.stderr.contains("warning: [ME612]") && told.stderr.contains("index by_hand is extra"), "{told}");
+    assert_eq!(told.json()["drift"]["diff"][0]["object"], "index by_hand");
+    let status = project.run(&["status", "--exit-code"]).expect(3);
+    assert!(status.stdout.contains("index by_hand is extra"), "{status}");
+    // As strict as it gets: neither on top of drift, nor ending in it.
+    std::fs::write(project.path().join("migengine.toml"), "drift = \"refuse\"\n").unwrap();
+    project.pair("003_c", "CREATE TABLE c (id int);", "DROP TABLE c;");
+    rehearse(&project, &ground, &[], 0);
+    let refused = project.run(&["apply", "--yes"]).expect(5);
+    assert!(refused.stderr.contains("ME622") && refused.stderr.contains("Nothing was changed"), "{refused}");
+    live.psql("DROP INDEX by_hand");
+    std::fs::write(project.path().join("migengine.toml"), "").unwrap();
+    project.run(&["apply", "--yes"]).expect(0);
+    project.pair("004_d", "CREATE TABLE d (id int);", "DROP TABLE d;");
+    project.write("004_d_verify.sql", "SELECT true;");
+    rehearse(&project, &ground, &[], 0);
+    std::fs::write(project.path().join("migengine.toml"), "[env.p]\ndrift = \"refuse\"\n").unwrap();
+    live.psql(
+        "CREATE FUNCTION meddle() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN \
+               IF to_regclass('d') IS NOT NULL AND to_regclass('meddled') IS NULL THEN CREATE TABLE meddled (x int); \
+               END IF; END $$",
+    );
+    live.psql("CREATE EVENT TRIGGER meddle ON ddl_command_end EXECUTE FUNCTION meddle()");
+    let drifted = project.run(&["apply", "--yes", "--env", "p"]).expect(5);
+    assert!(drifted.stderr.contains("ME622") && drifted.stderr.contains("event trigger meddle"), "{drifted}");
+    project.run(&["apply", "--yes"]).expect(0);
+    let rolled = project.run(&["rollback", "--last", "1", "--env", "p", "--yes"]).expect(3);
+    assert!(rolled.stderr.contains("ME623") && rolled.stderr.contains("table meddled is extra"), "{rolled}");
+    // One that was never proven is told before it runs.
+    project.write("003_c_rollback.sql", "DROP TABLE c CASCADE;");
+    let unproven = project.run(&["rollback", "--last", "1", "--yes"]).expect(0);
+    assert!(unproven.stderr.contains("ME624") && unproven.stderr.contains("003_c_rollback.sql"), "{unproven}");
+    std::fs::write(project.path().join("migengine.toml"), "drift = \"shrug\"\n").unwrap();
+    project.run(&["status"]).expect(2);
+}
+
 #[test]
 fn a_missing_requirement_shows_in_another_order() {
     let ground = Cluster::shared().database();

@@ -43,11 +43,24 @@ pub struct Section {
     pub orphan_wait: Option<String>,
     /// How long to try to reach the database again.
     pub reconnect: Option<String>,
+    /// What to do where the database is not as it was rehearsed: warn, refuse.
+    pub drift: Option<DriftPolicy>,
     /// Whether changes need a person's word. A mark inside the database cannot be taken off here.
     pub protected: Option<bool>,
     /// When changes are welcome: one window or a list of them.
     #[serde(default, deserialize_with = "windows")]
     pub window: Option<Windows>,
+}
+
+/// What to do where the database is not as it was rehearsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DriftPolicy {
+    /// Tell after a run.
+    #[default]
+    Warn,
+    /// Begin no run on top of it, and fail a run that ends in it.
+    Refuse,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -69,6 +82,7 @@ struct File {
     on_blocker: Option<String>,
     orphan_wait: Option<String>,
     reconnect: Option<String>,
+    drift: Option<DriftPolicy>,
     protected: Option<bool>,
     #[serde(default, deserialize_with = "windows")]
     window: Option<Windows>,
@@ -156,6 +170,7 @@ fn parse(text: &str, name: &str, env: Option<&str>) -> Result<Section, CommandEr
         on_blocker: picked.on_blocker.or(file.on_blocker),
         orphan_wait: picked.orphan_wait.or(file.orphan_wait),
         reconnect: picked.reconnect.or(file.reconnect),
+        drift: picked.drift.or(file.drift),
         protected: picked.protected.or(file.protected),
         window: picked.window.or(file.window),
         ..picked

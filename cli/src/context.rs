@@ -15,7 +15,7 @@ use migengine_engine::protect::Protection;
 use migengine_engine::protect::window::Windows;
 
 use crate::args::{Color, Format, Global, RunOptions};
-use crate::config::{self, Section};
+use crate::config::{self, DriftPolicy, Section};
 use crate::embedded::{self, Embedded};
 use crate::error::CommandError;
 use crate::journals::JournalPlace;
@@ -149,6 +149,12 @@ impl Context {
             }),
             mark: ledger.and_then(|ledger| ledger.mark.clone()),
         }
+    }
+
+    /// What to do where the database is not as it was rehearsed.
+    #[must_use]
+    pub fn drift_policy(&self) -> DriftPolicy {
+        self.section.drift.unwrap_or_default()
     }
 
     /// When changes are welcome.

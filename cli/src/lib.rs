@@ -7,6 +7,7 @@ pub mod commands;
 pub mod config;
 pub mod context;
 pub mod crash;
+pub mod drift;
 pub mod embedded;
 pub mod error;
 pub mod execute;

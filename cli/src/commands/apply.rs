@@ -15,6 +15,7 @@ use crate::admission::{self, Intention, Loss};
 use crate::args::{Format, RunOptions};
 use crate::commands::rollback::{self, RollbackArgs};
 use crate::context::{Context, Limits, actor};
+use crate::drift;
 use crate::error::{CommandError, Exit};
 use crate::execute::{ENGINE, Ending, Stage, Start};
 use crate::journals::OpenJournal;
@@ -89,19 +90,37 @@ pub async fn run(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
     } else {
         apply(context, args, stop).await
     };
-    conclude(context, RunKind::Apply, ending)
+    conclude(context, RunKind::Apply, ending).await
 }
 
-/// Tells how it ended, in the format asked for.
-pub fn conclude(context: &Context, kind: RunKind, ending: Result<Ending, CommandError>) -> Result<Exit, CommandError> {
+/// Holds the schema against the rehearsed one where a run came to its end, and tells how it ended, in the format asked
+/// for.
+///
+/// # Errors
+/// None; the signature is that of a command.
+pub async fn conclude(
+    context: &Context,
+    kind: RunKind,
+    ending: Result<Ending, CommandError>,
+) -> Result<Exit, CommandError> {
     let json = context.look.format == Format::Json;
     match ending {
-        Ok(ending) => {
+        Ok(mut ending) => {
+            let mut drift = None;
+            if ending.run.is_some() && ending.error.is_none() && ending.exit == Exit::Done {
+                let (told, error) = drift::after_run(context).await;
+                drift = told;
+                ending.exit = error.as_ref().map_or(Exit::Done, |error| error.exit);
+                ending.error = error;
+            }
             if json {
-                let object = match (&ending.run, &ending.error) {
+                let mut object = match (&ending.run, &ending.error) {
                     (Some(run), error) => outcome::json(run, error.as_ref()),
                     (None, _) => outcome::nothing_json(kind),
                 };
+                if let Some(fields) = object.as_object_mut() {
+                    fields.insert("drift".to_owned(), drift.unwrap_or_default());
+                }
                 render::data(&object.to_string());
             }
             let error = ending.error.or_else(|| ending.run.as_ref().and_then(rest_error));
@@ -231,6 +250,7 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
         loss: Loss::NeedsAllow,
         picture: &picture,
     };
+    drift::refuse_before(context, &session, state.ledger.as_ref()).await?;
     let mut notes = intention.admit(&stop).await?;
     notes.extend(args.manner().chosen());
     if state.ledger.is_none() {

@@ -7,6 +7,7 @@ use migengine_engine::id::RunId;
 use migengine_engine::migration::Script;
 use migengine_engine::pg::mirror::kept_scripts;
 use migengine_engine::plan::{Graph, RollbackTarget, plan_rollback};
+use migengine_engine::rehearse::{Trust, trust, unproven};
 use migengine_engine::run::event::Event;
 use migengine_engine::run::state::{Direction, RunKind, RunSnapshot, StepState};
 use tokio::sync::watch;
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 use crate::admission::{self, Intention, Loss};
 use crate::args::{RunOptions, reason};
 use crate::commands::apply::{conclude, joined, refuse_read_only, refused, warn};
+use crate::commands::rehearse::chain::Chain;
 use crate::context::{Context, actor};
 use crate::error::{CommandError, Exit};
 use crate::execute::{Ending, Stage, Start};
@@ -50,6 +52,9 @@ pub struct RollbackArgs {
     /// journal.
     #[arg(long, value_name = "REASON", value_parser = reason)]
     pub accept_loss: Option<String>,
+    /// Reverse also what no rehearsal has proven, in a protected database; the journal keeps that.
+    #[arg(long)]
+    pub unproven: bool,
     /// How to run.
     #[command(flatten)]
     pub run: RunOptions,
@@ -69,7 +74,7 @@ impl RollbackArgs {
 /// See the contract's exit codes.
 pub async fn run(context: &Context, args: &RollbackArgs, stop: watch::Receiver<bool>) -> Result<Exit, CommandError> {
     let ending = rollback(context, args, stop).await;
-    conclude(context, RunKind::Rollback, ending)
+    conclude(context, RunKind::Rollback, ending).await
 }
 
 /// The scripts that the history keeps.
@@ -185,11 +190,32 @@ async fn admit(
         target: stage.target,
         state: &stage.state,
         options: &args.run,
-        scripts,
+        scripts: scripts.clone(),
         loss: Loss::Accepted(args.accept_loss.as_deref()),
         picture,
     };
-    intention.admit(&stage.stop).await
+    let mut notes = intention.admit(&stage.stop).await?;
+    notes.extend(trusted(stage, args, &scripts)?);
+    Ok(notes)
+}
+
+/// Whether the reverse scripts may be trusted: told, refused, or noted where a person takes it upon themselves.
+fn trusted(stage: &Stage<'_>, args: &RollbackArgs, scripts: &[&Script]) -> Result<Option<Event>, CommandError> {
+    let lock = Chain::load(&stage.context.dir).ok().and_then(|chain| chain.known_lock()).unwrap_or_default();
+    let found = unproven(&lock, scripts.iter().copied());
+    let names: Vec<&str> = found.iter().map(|script| script.file.as_str()).collect();
+    let what = format!("no rehearsal has proven that this restores the schema: {}", names.join(", "));
+    let protection = stage.context.protection(stage.state.ledger.as_ref());
+    match trust(found.len(), args.unproven, &protection) {
+        Trust::Given => Ok((!found.is_empty()).then(|| admission::note("unproven", what))),
+        Trust::Warn => {
+            stage.context.tell(&format!("warning: [ME624] {what}"));
+            Ok(None)
+        }
+        Trust::Refuse => Err(CommandError::refused("ME624", what)
+            .next("migengine rehearse, and keep migengine.lock with the files")
+            .next("if it has to be: migengine rollback … --unproven, which the journal keeps")),
+    }
 }
 
 enum Chosen {

@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use crate::args::Format;
 use crate::chronicle::{self, Open};
 use crate::commands::apply::joined;
+use crate::commands::rehearse::chain::Chain;
 use crate::context::Context;
+use crate::drift::{self, Comparison};
 use crate::error::{CommandError, Exit};
 use crate::project::{self, Project};
 use crate::sources::{self, Kept};
@@ -39,6 +41,7 @@ struct Status {
     missing: Vec<MigrationId>,
     open: Option<Open>,
     problems: Vec<Diagnostic>,
+    drift: Option<Comparison>,
 }
 
 /// Runs the command. Files with errors are told, and do not hide the state of the database.
@@ -55,7 +58,12 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit, CommandEr
         None => None,
     };
     let protection = context.protection(state.ledger.as_ref());
-    let status = Status::new(&project, state, open, protection);
+    let chain = Chain::of(&project, &context.dir).ok();
+    let drift = match &state.ledger {
+        Some(ledger) => drift::beside(context, chain.as_ref(), &session, ledger).await,
+        None => None,
+    };
+    let status = Status { drift, ..Status::new(&project, state, open, protection) };
     if context.look.format == Format::Json {
         render::data(&status.json().to_string());
     } else {
@@ -93,11 +101,16 @@ impl Status {
             found,
             open,
             problems,
+            drift: None,
         }
     }
 
     fn is_clean(&self) -> bool {
-        self.pending.is_empty() && self.found.changed.is_empty() && self.missing.is_empty() && self.open.is_none()
+        self.pending.is_empty()
+            && self.found.changed.is_empty()
+            && self.missing.is_empty()
+            && self.open.is_none()
+            && !self.drift.as_ref().is_some_and(Comparison::drifted)
     }
 
     fn json(&self) -> Value {
@@ -121,6 +134,7 @@ impl Status {
             "comments_changed": ids(&self.found.comments_changed),
             "out_of_order": ids(&self.found.out_of_order),
             "unfinished_run": self.open.as_ref().map(open_json),
+            "drift": self.drift.as_ref().map(|drift| drift.json(drift.known_changes().as_deref())),
             "problems": self.problems.iter().map(outcome::finding_json).collect::<Vec<_>>(),
         })
     }
@@ -144,11 +158,27 @@ impl Status {
                 text.push_str(&format!("\n{heading}: {}\n{}", ids.len(), render::table(2, &rows)));
             }
         }
+        if let Some(drift) = &self.drift {
+            text.push_str(&drift_text(drift));
+        }
         if let Some(open) = &self.open {
             text.push_str(&open_text(open));
         }
         text
     }
+}
+
+fn drift_text(drift: &Comparison) -> String {
+    let id = &drift.after.0;
+    if !drift.drifted() {
+        return format!("\nschema: as it was rehearsed after {id}\n");
+    }
+    let mut text = format!("\nschema: not what it was after {id} when that was rehearsed\n");
+    match drift.known_changes() {
+        Some(changes) => changes.iter().for_each(|change| text.push_str(&format!("  {change}\n"))),
+        None => text.push_str("  migengine drift shows the difference\n"),
+    }
+    text
 }
 
 /// A script by parts that was only begun is not in effect; one whose reversal was only begun still is.

@@ -13,6 +13,7 @@ mod json;
 mod lock;
 mod order;
 mod portable;
+mod proof;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -24,4 +25,5 @@ pub use json::InvalidRehearsal;
 pub use lock::{BadLock, Entry, Link, LockFile, Stale, links, stale};
 pub use order::other_order;
 pub use portable::portable;
+pub use proof::{Trust, trust, unproven};
 pub use verdict::{Apply, Found, HeldLock, Reapply, Rehearsal, Rollback, excuse};

@@ -90,7 +90,7 @@ impl Cache {
 
 /// A schema that was kept, by the beginning of its fingerprint.
 #[must_use]
-pub(super) fn kept_schema(fingerprint: &str) -> Option<Schema> {
+pub fn kept_schema(fingerprint: &str) -> Option<Schema> {
     let mut path = schema_path(fingerprint);
     if fingerprint.len() < 64 {
         let named = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(fingerprint);

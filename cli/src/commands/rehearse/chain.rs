@@ -11,7 +11,7 @@ use migengine_engine::rehearse::{Apply, Entry, Link, LockFile, Rehearsal, excuse
 
 use super::RehearseArgs;
 use crate::error::{CommandError, Exit};
-use crate::project;
+use crate::project::{self, Project};
 
 /// The name of the lock file, in the folder of the migrations.
 pub const LOCK: &str = "migengine.lock";
@@ -65,6 +65,14 @@ impl Chain {
     pub fn load(folder: &Path) -> Result<Self, CommandError> {
         let project = project::load(folder)?;
         crate::commands::apply::refuse_bad_files(&project, folder)?;
+        Self::of(&project, folder)
+    }
+
+    /// The same of a folder that was read already, leaving out files that cannot be read.
+    ///
+    /// # Errors
+    /// The migrations are in no order.
+    pub fn of(project: &Project, folder: &Path) -> Result<Self, CommandError> {
         let graph = Graph::build(project.nodes(), &History::default());
         if graph.problems().iter().any(|found| found.severity == Severity::Error) {
             return Err(CommandError::files(graph.problems().to_vec()));
@@ -185,6 +193,12 @@ impl Chain {
                 .exit(Exit::Differs)
                 .next("migengine rehearse writes it anew")
         })
+    }
+
+    /// The lock file, where there is one that can be understood.
+    #[must_use]
+    pub fn known_lock(&self) -> Option<LockFile> {
+        self.read_lock().ok()
     }
 
     /// The lock file after a rehearsal: what was found out now, and of everything else what still holds.

@@ -1,6 +1,6 @@
 //! `migengine rehearse`: every migration and every rollback proven on a scratch database.
 
-mod cache;
+pub mod cache;
 pub mod chain;
 mod cost;
 mod order;
