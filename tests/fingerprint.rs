@@ -85,7 +85,21 @@ async fn case(client: &Client, (_, set_up, change, reverse): cases::Case, public
 
 #[tokio::test]
 async fn every_kind_of_change_is_seen_and_comes_back() {
-    let server = Server::start();
+    all_cases(Server::start()).await;
+}
+
+#[tokio::test]
+async fn every_kind_of_change_is_seen_on_other_versions_too() {
+    let named = std::env::var("MIGENGINE_PG_MATRIX").unwrap_or_default();
+    if named.is_empty() {
+        println!("skipped: MIGENGINE_PG_MATRIX lists no servers; scripts/pg-matrix.sh fetches some");
+    }
+    for folder in named.split(':').filter(|folder| !folder.is_empty()) {
+        all_cases(Server::start_at(std::path::Path::new(folder))).await;
+    }
+}
+
+async fn all_cases(server: Server) {
     let admin = server.connect("postgres").await;
     roles(&admin).await;
     let version = version(&admin).await;

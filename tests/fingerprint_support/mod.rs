@@ -39,18 +39,23 @@ fn as_unprivileged(program: &Path) -> Command {
 impl Server {
     /// Starts one; takes about two seconds.
     pub(crate) fn start() -> Self {
+        Self::start_at(&binaries())
+    }
+
+    /// With the programs of a folder.
+    pub(crate) fn start_at(binaries: &Path) -> Self {
         let folder = tempfile::Builder::new().prefix("migengine-fp-").tempdir().expect("a folder can be made");
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
         std::fs::set_permissions(folder.path(), open).expect("own folder");
         let data = folder.path().join("data");
-        let made = as_unprivileged(&binaries().join("initdb"))
+        let made = as_unprivileged(&binaries.join("initdb"))
             .args(["-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"])
             .arg(&data)
             .stdin(Stdio::null())
             .output()
             .expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let process = as_unprivileged(&binaries().join("postgres"))
+        let process = as_unprivileged(&binaries.join("postgres"))
             .arg("-D")
             .arg(&data)
             .arg("-k")

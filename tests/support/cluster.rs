@@ -26,6 +26,8 @@ pub struct Options {
     pub fsync: bool,
     /// Listen on 127.0.0.1 too, on a free port.
     pub tcp: bool,
+    /// The folder with the server's programs; those that are found on the machine where none is named.
+    pub bin: Option<PathBuf>,
     /// Files to put into the data folder, such as certificates: name and content. Their mode is 0600.
     pub files: Vec<(String, String)>,
 }
@@ -75,7 +77,10 @@ impl Cluster {
 
     /// A server of one's own, with options.
     pub fn start_with(options: Options) -> Self {
-        let install = find::find().unwrap_or_else(|e| panic!("{e}"));
+        let install = match &options.bin {
+            Some(bin) => Install::probe(bin).unwrap_or_else(|why| panic!("{}: {why}", bin.display())),
+            None => find::find().unwrap_or_else(|e| panic!("{e}")),
+        };
         let user = ServerUser::current().unwrap();
         // Short, because the path of a socket has to be; reachable for the server's user.
         let dir = template::own_dir(&user, Path::new("/tmp"), "me-test-");
@@ -117,6 +122,11 @@ impl Cluster {
     /// The TCP port, also in the name of the socket.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The major version of the server.
+    pub fn major(&self) -> u32 {
+        self.install.version.major
     }
 
     /// The folder of the socket, the log (`log`) and the data (`data`).

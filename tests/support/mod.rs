@@ -23,6 +23,23 @@ pub use scene::Scene;
 
 use std::path::PathBuf;
 
+/// Programs of servers of other versions: the folders that `MIGENGINE_PG_MATRIX` lists, separated by colons, or what
+/// `scripts/pg-matrix.sh` fetched. Says so where there are none.
+pub fn other_servers() -> Vec<PathBuf> {
+    let named = std::env::var("MIGENGINE_PG_MATRIX").unwrap_or_default();
+    let mut found: Vec<PathBuf> = named.split(':').filter(|name| !name.is_empty()).map(PathBuf::from).collect();
+    if found.is_empty() {
+        let fetched = std::fs::read_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/pg"));
+        let bins = fetched.into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+        found = bins.filter(|bin| bin.join("postgres").exists()).collect();
+        found.sort();
+    }
+    if found.is_empty() {
+        println!("skipped: no servers of other versions; scripts/pg-matrix.sh fetches some");
+    }
+    found
+}
+
 /// The folder with other projects' real migrations, from `MIGENGINE_CORPORA`. Says so where a test is skipped.
 pub fn corpora() -> Option<PathBuf> {
     let folder = std::env::var_os("MIGENGINE_CORPORA").map(PathBuf::from).filter(|path| path.is_dir());
