@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::cost::{Build, Dropped, Scan, StatementCost};
 use super::lock::parse_digest;
+use super::trial::{Lost, Trial, Tried};
 use super::verdict::{Apply, Found, HeldLock, Reapply, Rehearsal, Rollback};
 use crate::id::MigrationId;
 use crate::run::failure::Failure;
@@ -16,7 +17,7 @@ pub struct InvalidRehearsal;
 
 impl Rehearsal {
     /// `{"id","apply","rollback","reapply","diff":[{"object","change","file","line"}],"error","locks":[{"object","mode"}],
-    /// "statements":[…],"rollback_statements":[…],"duration_ms","schema","excuse"}`.
+    /// "statements":[…],"rollback_statements":[…],"data":null|{…},"duration_ms","schema","excuse"}`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let diff: Vec<Value> = self.diff.iter().map(found_json).collect();
@@ -31,6 +32,7 @@ impl Rehearsal {
             "locks": locks_json(&self.locks),
             "statements": costs(&self.statements),
             "rollback_statements": costs(&self.rollback_statements),
+            "data": self.trial.as_ref().map(trial_json),
             "duration_ms": self.duration_us / 1000,
             "schema": self.schema.map(|schema| schema.to_string()),
             "excuse": self.excuse,
@@ -60,6 +62,10 @@ fn read(value: &Value) -> Option<Rehearsal> {
         locks: locks(value)?,
         statements: list("statements")?.iter().map(cost).collect::<Option<_>>()?,
         rollback_statements: list("rollback_statements")?.iter().map(cost).collect::<Option<_>>()?,
+        trial: match value.get("data")? {
+            Value::Null => None,
+            trial => Some(read_trial(trial)?),
+        },
         duration_us: value.get("duration_ms")?.as_u64()?.saturating_mul(1000),
         schema: word("schema").and_then(parse_digest),
         excuse: text(value, "excuse"),
@@ -127,6 +133,43 @@ fn cost(value: &Value) -> Option<StatementCost> {
         wal_bytes: count(value, "wal_bytes")?,
         duration_us: count(value, "duration_us")?,
         lint: text(value, "lint"),
+    })
+}
+
+/// `{"seeded":[{"table","rows"}],"unseeded":[{"table","reason"}],"apply","rollback":"ok|failed|skipped","error",
+/// "rows_lost":[{"table","column","rows"}]}`.
+fn trial_json(trial: &Trial) -> Value {
+    let seeded = trial.seeded.iter().map(|(table, rows)| json!({"table": table, "rows": rows}));
+    let unseeded = trial.unseeded.iter().map(|(table, reason)| json!({"table": table, "reason": reason}));
+    let lost = trial.lost.iter().map(|lost| json!({"table": lost.table, "column": lost.column, "rows": lost.rows}));
+    json!({
+        "seeded": seeded.collect::<Vec<_>>(),
+        "unseeded": unseeded.collect::<Vec<_>>(),
+        "apply": trial.apply.as_str(),
+        "rollback": trial.rollback.as_str(),
+        "error": trial.error.as_ref().map(failure_json),
+        "rows_lost": lost.collect::<Vec<_>>(),
+    })
+}
+
+fn read_trial(value: &Value) -> Option<Trial> {
+    let list = |name: &str| value.get(name).and_then(Value::as_array);
+    let rows = |one: &Value| one.get("rows").and_then(Value::as_u64);
+    let tried = |name: &str| value.get(name).and_then(Value::as_str).and_then(Tried::from_word);
+    let lost = |one: &Value| Some(Lost { table: text(one, "table")?, column: text(one, "column"), rows: rows(one)? });
+    Some(Trial {
+        seeded: list("seeded")?.iter().map(|one| text(one, "table").zip(rows(one))).collect::<Option<_>>()?,
+        unseeded: list("unseeded")?
+            .iter()
+            .map(|one| text(one, "table").zip(text(one, "reason")))
+            .collect::<Option<_>>()?,
+        apply: tried("apply")?,
+        rollback: tried("rollback")?,
+        error: match value.get("error")? {
+            Value::Null => None,
+            error => Some(failure(error)?),
+        },
+        lost: list("rows_lost")?.iter().map(lost).collect::<Option<_>>()?,
     })
 }
 

@@ -14,8 +14,10 @@ mod lock;
 mod order;
 mod portable;
 mod proof;
+mod seed;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod verdict;
 
 pub use blame::{blame, blame_all};
@@ -26,4 +28,6 @@ pub use lock::{BadLock, Entry, Link, LockFile, Stale, links, stale};
 pub use order::other_order;
 pub use portable::portable;
 pub use proof::{Trust, trust, unproven};
+pub use seed::{Reference, SeedColumn, SeedTable, Shape};
+pub use trial::{Contents, Lost, Trial, Tried, lost};
 pub use verdict::{Apply, Found, HeldLock, Reapply, Rehearsal, Rollback, excuse};

@@ -1,6 +1,7 @@
 //! The outcome of rehearsing one migration, and what it is worth.
 
 use super::cost::StatementCost;
+use super::trial::Trial;
 use crate::id::{Digest, MigrationId};
 use crate::migration::Header;
 use crate::run::failure::Failure;
@@ -132,6 +133,8 @@ pub struct Rehearsal {
     pub statements: Vec<StatementCost>,
     /// What each statement of the reverse script cost, as far as it went.
     pub rollback_statements: Vec<StatementCost>,
+    /// The same with rows in the tables, where that was asked for.
+    pub trial: Option<Trial>,
     /// The whole rehearsal of this migration, in microseconds.
     pub duration_us: u64,
     /// Fingerprint of the schema after it, without the names of its owner (see [`super::portable()`]).
@@ -154,6 +157,7 @@ impl Rehearsal {
             locks: Vec::new(),
             statements: Vec::new(),
             rollback_statements: Vec::new(),
+            trial: None,
             duration_us: 0,
             schema: None,
             excuse: None,
@@ -164,6 +168,7 @@ impl Rehearsal {
     #[must_use]
     pub fn proven(&self) -> bool {
         self.apply == Apply::Ok
+            && !self.fails_with_rows()
             && matches!(self.rollback, Rollback::Exact | Rollback::Order)
             && matches!(self.reapply, Reapply::Exact | Reapply::Order)
     }
@@ -173,6 +178,7 @@ impl Rehearsal {
     pub fn excused(&self) -> bool {
         let faithful_again = !matches!(self.reapply, Reapply::Failed);
         self.apply == Apply::Ok
+            && !self.fails_with_rows()
             && match self.rollback {
                 Rollback::Irreversible => true,
                 Rollback::Differs => self.excuse.is_some() && faithful_again,
@@ -182,6 +188,12 @@ impl Rehearsal {
                 }
                 Rollback::Failed | Rollback::Missing => false,
             }
+    }
+
+    /// Whether rows in the tables, of whatever value, make it fail.
+    #[must_use]
+    pub fn fails_with_rows(&self) -> bool {
+        self.trial.as_ref().is_some_and(Trial::fails_for_any_rows)
     }
 
     /// Neither proven nor excused.

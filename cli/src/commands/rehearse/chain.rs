@@ -151,7 +151,7 @@ impl Chain {
     /// A key for each member: everything that its outcome depends on. Comments in its own files count too, because
     /// outcomes name lines.
     #[must_use]
-    pub fn keys(&self, major: u32) -> Vec<Digest> {
+    pub fn keys(&self, major: u32, seed_rows: Option<u32>) -> Vec<Digest> {
         let key = |member: &Member| {
             let none = Digest::ZERO;
             let migration = &member.migration;
@@ -164,6 +164,7 @@ impl Chain {
                 down.as_bytes(),
                 verify.as_bytes(),
                 &major.to_le_bytes(),
+                &seed_rows.unwrap_or_default().to_le_bytes(),
                 migration.up.file.as_bytes(),
             ])
         };

@@ -43,8 +43,11 @@ pub struct RehearseArgs {
     /// An empty database to rehearse beside, instead of the private server. It stays empty: copies of it are used.
     #[arg(long, value_name = "URL")]
     pub against: Option<String>,
+    /// Rehearse also with this many made-up rows in each table that a migration touches.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub seed_rows: Option<u32>,
     /// Only tell whether migengine.lock fits the files. Needs no server.
-    #[arg(long, conflicts_with_all = ["targets", "from", "to", "all", "against"])]
+    #[arg(long, conflicts_with_all = ["targets", "from", "to", "all", "against", "seed_rows"])]
     pub check: bool,
     /// How long a statement may take.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = limit)]
@@ -99,9 +102,9 @@ async fn rehearsed(
     cache: &mut Cache,
     mut stop: watch::Receiver<bool>,
 ) -> Result<Outcome, CommandError> {
-    let mut ground = Ground::choose(context, args.against.as_deref(), args.statement_limit).await?;
+    let mut ground = Ground::choose(context, args.against.as_deref(), (args.statement_limit, args.seed_rows)).await?;
     let major = ground.major();
-    let keys = chain.keys(major);
+    let keys = chain.keys(major, args.seed_rows);
     let order_key = order::key(chain, major).filter(|_| choice.wanted.len() == chain.members.len());
     let kept: Vec<_> = keys.iter().copied().chain(order::key(chain, major)).collect();
     cache.keep_only(&kept);

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use migengine_engine::hazard::{Blocks, LockMode};
-use migengine_engine::rehearse::{Apply, Found, HeldLock, Reapply, Rehearsal, Rollback, StatementCost, worst_lock};
+use migengine_engine::rehearse::{
+    Apply, Found, HeldLock, Reapply, Rehearsal, Rollback, StatementCost, Trial, worst_lock,
+};
 use serde_json::{Value, json};
 
 use super::{Outcome, cost};
@@ -96,12 +98,39 @@ pub(super) fn line(one: &Rehearsal, verbose: u8) -> String {
     for found in &one.diff {
         text.push_str(&format!("\n           {}", sentence(found, when)));
     }
+    if let Some(trial) = &one.trial {
+        text.push_str(&trial_lines(trial, verbose));
+    }
     let told = |cost: &&StatementCost| verbose > 0 || cost.lint.is_some() || !cost.rewrites.is_empty();
     let costs: Vec<StatementCost> = one.statements.iter().filter(told).cloned().collect();
     for line in cost::lines(&costs) {
         text.push_str(&format!("\n           {line}"));
     }
     text
+}
+
+/// What rows in the tables showed.
+fn trial_lines(trial: &Trial, verbose: u8) -> String {
+    let mut lines = Vec::new();
+    if let Some(error) = &trial.error {
+        let place = match (&error.file, error.line) {
+            (Some(file), Some(line)) => format!("{file}:{line}: "),
+            _ => String::new(),
+        };
+        let hope = if trial.fails_for_any_rows() { "" } else { "; real rows may have other values" };
+        lines.push(format!("with rows: {place}[{}] {}{hope}", error.code, error.message));
+    }
+    for lost in &trial.lost {
+        let what = match &lost.column {
+            Some(column) => format!("values of {}.{column}", lost.table),
+            None => format!("rows of {}", lost.table),
+        };
+        lines.push(format!("lost by rolling back: {} {what}", lost.rows));
+    }
+    for (table, reason) in trial.unseeded.iter().filter(|_| verbose > 0) {
+        lines.push(format!("no rows could be made up for {table}: {reason}"));
+    }
+    lines.iter().map(|line| format!("\n           {line}")).collect()
 }
 
 /// Whether anybody waits for it: reading and changing rows beside it goes on otherwise.
@@ -126,6 +155,7 @@ fn verdict(one: &Rehearsal) -> (&'static str, String) {
     }
     let what = match (one.apply, one.rollback, one.reapply) {
         (Apply::Failed, _, _) => "does not apply",
+        _ if one.fails_with_rows() => "fails with rows in the tables",
         (_, Rollback::Failed, _) => "its reverse script fails",
         (_, Rollback::Missing, _) => "has no reverse script, and does not say `-- Irreversible: reason`",
         (_, Rollback::Differs, Reapply::Failed) => {

@@ -27,6 +27,7 @@ pub struct Ground {
     running: Option<Embedded>,
     major: u32,
     limit: Duration,
+    seed_rows: Option<u32>,
 }
 
 impl Ground {
@@ -34,9 +35,13 @@ impl Ground {
     ///
     /// # Errors
     /// There is none, or it is not empty.
-    pub async fn choose(context: &Context, against: Option<&str>, limit: Duration) -> Result<Self, CommandError> {
+    pub async fn choose(
+        context: &Context,
+        against: Option<&str>,
+        (limit, seed_rows): (Duration, Option<u32>),
+    ) -> Result<Self, CommandError> {
         let root = root(context)?;
-        let mut ground = Self { target: None, stand: None, root, running: None, major: 0, limit };
+        let mut ground = Self { target: None, stand: None, root, running: None, major: 0, limit, seed_rows };
         match against {
             Some(url) => {
                 let env = |name: &str| std::env::var(name).ok();
@@ -76,7 +81,8 @@ impl Ground {
                 (target, true)
             }
         };
-        let options = StandOptions { private, statement_limit: self.limit, patience: PATIENCE };
+        let options =
+            StandOptions { private, statement_limit: self.limit, seed_rows: self.seed_rows, patience: PATIENCE };
         Ok(Stand::open(target, context.schema.clone(), options).await?)
     }
 
@@ -139,7 +145,7 @@ pub async fn rehearsed_schema(context: &Context, chain: &Chain, at: usize) -> Re
     if let Some(schema) = entry.and_then(|entry| kept_schema(&entry.schema.to_string())) {
         return Ok(schema);
     }
-    let mut ground = Ground::choose(context, None, Duration::from_secs(60)).await?;
+    let mut ground = Ground::choose(context, None, (Duration::from_secs(60), None)).await?;
     let mut stand = ground.open(context).await?;
     let schema = schema_after(&mut stand, &chain.items(at, |_| false)).await;
     stand.close().await;

@@ -4,9 +4,11 @@
 //! which costs next to nothing; scripts that cannot run in one are tried on a copy of the database. So a reverse
 //! script that fails or does not restore the schema never disturbs what comes after it.
 
+mod data;
 mod meter;
 mod pair;
 mod script;
+mod seed;
 mod stand;
 mod watch;
 
@@ -216,12 +218,16 @@ impl<'s> Line<'s> {
             None if item.wanted => Some(self.read().await?),
             None => None,
         };
+        let tried = match self.stand.seed_rows().filter(|_| item.wanted) {
+            Some(rows) => self.with_rows(item, rows).await?,
+            None => None,
+        };
         let mut meter = match item.wanted {
             true => self.meter(&self.session, item.up, &self.database).await,
             false => None,
         };
         let applied = self.forward(item, meter.as_mut()).await;
-        let statements = match meter {
+        let mut statements = match meter {
             Some(meter) => meter.finish().await,
             None => Vec::new(),
         };
@@ -243,6 +249,12 @@ impl<'s> Line<'s> {
         let Some(before) = before.filter(|_| item.wanted) else { return Ok((None, None)) };
         let after = self.read().await?;
         let shown = portable(&after, &self.owner);
+        let mut trial = None;
+        if let Some((tried, costs)) = tried {
+            // With rows the numbers mean more.
+            statements = if costs.is_empty() { statements } else { costs };
+            trial = Some(tried);
+        }
         let mut outcome = Rehearsal {
             id: item.id.clone(),
             apply: Apply::Ok,
@@ -253,6 +265,7 @@ impl<'s> Line<'s> {
             locks: strongest_locks(&statements),
             statements,
             rollback_statements: Vec::new(),
+            trial,
             duration_us: 0,
             schema: Some(shown.digest()),
             excuse: None,

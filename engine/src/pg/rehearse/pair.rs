@@ -120,7 +120,7 @@ fn begin_of(script: &Script) -> Option<&str> {
 }
 
 /// A transactional script in the open transaction.
-async fn inside(
+pub(super) async fn inside(
     runner: Runner<'_>,
     script: &Script,
     verify: Option<&Script>,

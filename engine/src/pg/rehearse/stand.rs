@@ -21,6 +21,8 @@ pub struct StandOptions {
     pub private: bool,
     /// The longest a statement may take.
     pub statement_limit: Duration,
+    /// Made-up rows for each table that a migration touches; none: tables stay empty.
+    pub seed_rows: Option<u32>,
     /// How long to wait for another rehearsal on the same server.
     pub patience: Duration,
 }
@@ -178,6 +180,10 @@ impl Stand {
     #[must_use]
     pub fn limit(&self) -> Duration {
         self.options.statement_limit
+    }
+
+    pub(super) fn seed_rows(&self) -> Option<u32> {
+        self.options.seed_rows
     }
 
     /// The role that owns what scripts create, as SQL writes it.
