@@ -82,6 +82,37 @@ fn what_only_rows_show_is_told_with_its_place() {
     assert_eq!(empty["migrations"][1]["data"], Value::Null);
 }
 
+#[test]
+fn costs_are_scaled_to_the_sizes_of_a_real_database() {
+    let cluster = Cluster::shared();
+    let (ground, real) = (cluster.database(), cluster.database());
+    real.psql("CREATE TABLE users (id int, name text); INSERT INTO users SELECT i, repeat('x', 200) FROM generate_series(1, 60000) i; ANALYZE");
+    let project = Project::new(&ground);
+    project.pair("001_users", "CREATE TABLE users (id int, name text);", "DROP TABLE users;");
+    project.pair("002_rewrite", "ALTER TABLE users ALTER id TYPE bigint;", "ALTER TABLE users ALTER id TYPE int;");
+    project.pair("003_free", "ALTER TABLE users ADD note text;", "ALTER TABLE users DROP note;");
+    let before = real.dump();
+    let args = ["rehearse", "--against", &ground.url(), "--sizes-from", &real.url()];
+    let report = project.run_json(&args, 0);
+    let holds = |at: usize| report["migrations"][at]["holds"].clone();
+    assert_eq!(
+        (holds(1)[0]["object"].as_str(), holds(1)[0]["mode"].as_str()),
+        (Some("users"), Some("ACCESS EXCLUSIVE"))
+    );
+    assert!(holds(1)[0]["ms"].as_u64().unwrap() > 0, "{report:#}");
+    assert_eq!((holds(0), holds(2)), (json!([]), json!([])));
+    for speed in ["scan", "rewrite", "build"] {
+        assert!(report["scale"]["speed"][speed].as_u64().unwrap() > 1000, "{report:#}");
+    }
+    let text = project.run(&args).expect(0);
+    assert!(text.stdout.contains("ACCESS EXCLUSIVE on users for about "), "{text}");
+    assert!(text.stderr.contains("factor of three"), "{text}");
+    assert_eq!(real.dump(), before);
+    let nowhere =
+        project.run(&["rehearse", "--against", &ground.url(), "--sizes-from", "postgresql:///x?host=/nowhere"]);
+    assert_eq!(nowhere.code, Some(5), "{nowhere}");
+}
+
 /// Tables that every type, key and check has to be respected for.
 const TABLES: &[(&str, &str)] = &[
     (

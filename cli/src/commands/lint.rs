@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use migengine_engine::diag::Severity;
-use migengine_engine::hazard::{Context, Report, look};
+use migengine_engine::diag::{Diagnostic, Severity};
+use migengine_engine::hazard::{Context, Report, Tied, look, untied};
 use migengine_engine::migration::{FileName, ScriptKind, parse_script};
 
 use crate::args::Format;
+use crate::commands::rehearse::chain::Chain;
 use crate::error::{CommandError, Exit};
 use crate::{project, render};
 
@@ -61,19 +62,39 @@ pub fn run(context: &crate::context::Context, args: &LintArgs) -> Result<Exit, C
         (LintFormat::Text, Format::Json) => LintFormat::Json,
         (output, _) => output,
     };
-    let (text, found) = lint(&files, args, format);
+    let ties = if args.files.is_empty() { ties(context) } else { Vec::new() };
+    let (text, found) = lint(&files, &ties, args, format);
     render::data(text.trim_end());
     Ok(if found { Exit::Differs } else { Exit::Done })
+}
+
+/// What a migration of the folder touches without requiring it. Nothing where the folder is in no order; the files'
+/// own problems say why.
+fn ties(context: &crate::context::Context) -> Vec<Diagnostic> {
+    let chain = project::load(&context.dir).and_then(|project| Chain::of(&project, &context.dir));
+    let Ok(chain) = chain else { return Vec::new() };
+    let tied = chain.members.iter().map(|member| Tied {
+        id: &member.link.id,
+        requires: &member.requires,
+        up: &member.migration.up,
+    });
+    untied(&tied.collect::<Vec<_>>())
 }
 
 /// Looks at files, each a path as shown to people with its content. Forward scripts are looked at in the order of their
 /// numbers, each knowing what those before it did; reverse and verify scripts come with the forward script's knowledge.
 ///
-/// Returns what goes to stdout, and whether anything is a warning or worse. `format` is given apart from the options,
+/// `ties` are findings about the folder as a whole. Returns what goes to stdout, and whether anything is a warning or worse. `format` is given apart from the options,
 /// so that the command line may name it as it likes.
 #[must_use]
-pub fn lint(files: &[(String, Vec<u8>)], options: &LintArgs, format: LintFormat) -> (String, bool) {
+pub fn lint(
+    files: &[(String, Vec<u8>)],
+    ties: &[Diagnostic],
+    options: &LintArgs,
+    format: LintFormat,
+) -> (String, bool) {
     let mut report = Report::default();
+    report.diagnostics(ties);
     let mut context = Context::new(options.server_version);
     for (file, bytes) in in_order(files) {
         let (script, found) = parse_script(file, bytes);
@@ -124,11 +145,11 @@ mod tests {
             file("m/2_t.sql", "CREATE TABLE t (a varchar(10));"),
             file("m/11_drop.sql", "ALTER TABLE t DROP COLUMN a;"),
         ];
-        let (text, bad) = lint(&files[..2], &LintArgs::default(), LintFormat::Text);
+        let (text, bad) = lint(&files[..2], &[], &LintArgs::default(), LintFormat::Text);
         assert_eq!((text.as_str(), bad), ("", false));
-        let (text, bad) = lint(&files, &LintArgs::default(), LintFormat::Github);
+        let (text, bad) = lint(&files, &[], &LintArgs::default(), LintFormat::Github);
         assert!(bad && text.starts_with("::warning file=m/11_drop.sql,line=1,col=15,title=MH012::"), "{text}");
-        let (text, bad) = lint(&[file("m/1_a.sql", "SELECT 'a")], &LintArgs::default(), LintFormat::Json);
+        let (text, bad) = lint(&[file("m/1_a.sql", "SELECT 'a")], &[], &LintArgs::default(), LintFormat::Json);
         assert!(bad && text.contains("ME120"), "{text}");
     }
 }

@@ -18,6 +18,7 @@ mod rule;
 mod rules;
 mod sarif;
 mod script;
+mod ties;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub use report::{Entry, Report};
 pub use rule::Rule;
 pub use rules::ALL as RULES;
 pub use script::{ScriptFacts, look};
+pub use ties::{Tied, untied};
 
 use crate::sql::{Cursor, Statement, TokenKind};
 use out::Out;

@@ -74,6 +74,8 @@ pub struct StatementCost {
     pub part: usize,
     /// Locks that it took or made stronger. Reading alone, which disturbs nobody, is left out.
     pub locks: Vec<HeldLock>,
+    /// Tables and views that it only reads, or needs to be there.
+    pub reads: Vec<String>,
     /// Tables whose rows were written anew.
     pub rewrites: Vec<String>,
     /// Tables that were emptied at once (`TRUNCATE`).
@@ -190,7 +192,10 @@ impl Tally {
             let stronger = self.held.get(oid).is_none_or(|held| held < mode);
             if stronger {
                 self.held.insert(*oid, *mode);
-                if let Some(object) = self.name(*oid).filter(|_| *mode > LockMode::AccessShare) {
+                if *mode == LockMode::AccessShare {
+                    let table = self.before.get(oid).filter(|relation| relation.is_table());
+                    cost.reads.extend(table.map(|relation| relation.name.clone()));
+                } else if let Some(object) = self.name(*oid) {
                     let mode = mode.as_sql().to_owned();
                     cost.locks.retain(|lock| lock.object != object);
                     cost.locks.push(HeldLock { object: object.to_owned(), mode });
@@ -206,7 +211,7 @@ impl Tally {
         self.storage(&mut cost, &seen);
         cost.dropped = if seen.tells { seen.dropped } else { self.dropped(&seen.gone) };
         cost.locks.sort_by(|a, b| a.object.cmp(&b.object));
-        for list in [&mut cost.rewrites, &mut cost.emptied] {
+        for list in [&mut cost.rewrites, &mut cost.emptied, &mut cost.reads] {
             list.sort();
         }
         cost.scans.sort();

@@ -1,9 +1,12 @@
 //! Rehearsals as JSON: what `rehearse --format json` prints, and what the cache holds.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::cost::{Build, Dropped, Scan, StatementCost};
 use super::lock::parse_digest;
+use super::requires::Footprint;
 use super::trial::{Lost, Trial, Tried};
 use super::verdict::{Apply, Found, HeldLock, Reapply, Rehearsal, Rollback};
 use crate::id::MigrationId;
@@ -32,6 +35,7 @@ impl Rehearsal {
             "locks": locks_json(&self.locks),
             "statements": costs(&self.statements),
             "rollback_statements": costs(&self.rollback_statements),
+            "footprint": {"writes": self.footprint.writes, "reads": self.footprint.reads},
             "data": self.trial.as_ref().map(trial_json),
             "duration_ms": self.duration_us / 1000,
             "schema": self.schema.map(|schema| schema.to_string()),
@@ -62,6 +66,10 @@ fn read(value: &Value) -> Option<Rehearsal> {
         locks: locks(value)?,
         statements: list("statements")?.iter().map(cost).collect::<Option<_>>()?,
         rollback_statements: list("rollback_statements")?.iter().map(cost).collect::<Option<_>>()?,
+        footprint: Footprint {
+            writes: set(value.get("footprint")?, "writes")?,
+            reads: set(value.get("footprint")?, "reads")?,
+        },
         trial: match value.get("data")? {
             Value::Null => None,
             trial => Some(read_trial(trial)?),
@@ -78,6 +86,10 @@ fn text(value: &Value, name: &str) -> Option<String> {
 
 fn number(value: &Value, name: &str) -> Option<u32> {
     value.get(name).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok())
+}
+
+fn set(value: &Value, name: &str) -> Option<BTreeSet<String>> {
+    value.get(name)?.as_array()?.iter().map(|one| one.as_str().map(str::to_owned)).collect()
 }
 
 fn locks_json(locks: &[HeldLock]) -> Vec<Value> {
@@ -101,6 +113,7 @@ fn cost_json(cost: &StatementCost) -> Value {
         "verb": cost.verb,
         "part": cost.part,
         "locks": locks_json(&cost.locks),
+        "reads": cost.reads,
         "rewrites": cost.rewrites,
         "emptied": cost.emptied,
         "scans": scans.collect::<Vec<_>>(),
@@ -125,6 +138,7 @@ fn cost(value: &Value) -> Option<StatementCost> {
         verb: text(value, "verb")?,
         part: usize::try_from(count(value, "part")?).ok()?,
         locks: locks(value)?,
+        reads: names("reads")?,
         rewrites: names("rewrites")?,
         emptied: names("emptied")?,
         scans: list("scans")?.iter().map(scan).collect::<Option<_>>()?,

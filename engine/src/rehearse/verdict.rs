@@ -1,6 +1,7 @@
 //! The outcome of rehearsing one migration, and what it is worth.
 
 use super::cost::StatementCost;
+use super::requires::Footprint;
 use super::trial::Trial;
 use crate::id::{Digest, MigrationId};
 use crate::migration::Header;
@@ -133,6 +134,8 @@ pub struct Rehearsal {
     pub statements: Vec<StatementCost>,
     /// What each statement of the reverse script cost, as far as it went.
     pub rollback_statements: Vec<StatementCost>,
+    /// What the forward script makes, changes and reads.
+    pub footprint: Footprint,
     /// The same with rows in the tables, where that was asked for.
     pub trial: Option<Trial>,
     /// The whole rehearsal of this migration, in microseconds.
@@ -157,6 +160,7 @@ impl Rehearsal {
             locks: Vec::new(),
             statements: Vec::new(),
             rollback_statements: Vec::new(),
+            footprint: Footprint::default(),
             trial: None,
             duration_us: 0,
             schema: None,

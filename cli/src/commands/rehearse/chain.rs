@@ -158,7 +158,7 @@ impl Chain {
             let down = migration.down.as_ref().map_or(none, |script| script.content);
             let verify = migration.verify.as_ref().map_or(none, |script| script.content);
             Digest::of_all([
-                b"migengine rehearsal 2".as_slice(),
+                b"migengine rehearsal 3".as_slice(),
                 member.link.chain.as_bytes(),
                 migration.up.content.as_bytes(),
                 down.as_bytes(),

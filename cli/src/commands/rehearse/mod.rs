@@ -5,15 +5,17 @@ pub mod chain;
 mod cost;
 mod order;
 mod report;
+mod scale;
 pub mod server;
+mod suggest;
 
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use migengine_engine::id::Digest;
 use migengine_engine::migration::parse_duration;
-use migengine_engine::pg::rehearse::{Audience, rehearse};
-use migengine_engine::rehearse::{Rehearsal, created_roles, stale};
+use migengine_engine::pg::rehearse::{Audience, Stand, rehearse};
+use migengine_engine::rehearse::{Rehearsal, Size, created_roles, stale};
 use migengine_engine::schema::Schema;
 use tokio::sync::watch;
 
@@ -23,6 +25,7 @@ use crate::error::{CommandError, Exit};
 use crate::render;
 use cache::Cache;
 use chain::{Chain, Choice};
+use scale::Scale;
 use server::Ground;
 
 /// Options of `rehearse`.
@@ -46,8 +49,14 @@ pub struct RehearseArgs {
     /// Rehearse also with this many made-up rows in each table that a migration touches.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub seed_rows: Option<u32>,
+    /// Scale what was measured to the table sizes of this database. It is only read.
+    #[arg(long, value_name = "URL")]
+    pub sizes_from: Option<String>,
+    /// Propose the fewest `Requires` that what was measured allows; tried in another order.
+    #[arg(long, conflicts_with_all = ["targets", "from", "to"])]
+    pub suggest_requires: bool,
     /// Only tell whether migengine.lock fits the files. Needs no server.
-    #[arg(long, conflicts_with_all = ["targets", "from", "to", "all", "against", "seed_rows"])]
+    #[arg(long, conflicts_with_all = ["targets", "from", "to", "all", "against", "seed_rows", "sizes_from", "suggest_requires"])]
     pub check: bool,
     /// How long a statement may take.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = limit)]
@@ -91,6 +100,10 @@ pub struct Outcome {
     pub major: u32,
     /// Whether another order gives something else; `null` where it does not, or where there is none.
     pub other_order: serde_json::Value,
+    /// What the migrations should require, where that was asked for.
+    pub requires: Option<suggest::Requires>,
+    /// Real sizes, where they were asked for.
+    pub scale: Option<Scale>,
     /// Roles that were made for the time of the rehearsal.
     pub stubs: Vec<String>,
 }
@@ -102,6 +115,10 @@ async fn rehearsed(
     cache: &mut Cache,
     mut stop: watch::Receiver<bool>,
 ) -> Result<Outcome, CommandError> {
+    let sizes = match &args.sizes_from {
+        Some(url) => Some(scale::read(context, url).await?),
+        None => None,
+    };
     let mut ground = Ground::choose(context, args.against.as_deref(), (args.statement_limit, args.seed_rows)).await?;
     let major = ground.major();
     let keys = chain.keys(major, args.seed_rows);
@@ -114,36 +131,34 @@ async fn rehearsed(
     let open: Vec<usize> =
         choice.wanted.iter().copied().filter(|at| !matches!(known.get(*at), Some(Some(_)))).collect();
     let cached = choice.wanted.len() - open.len();
-    let mut stubs = Vec::new();
     let reorder = order_key.filter(|_| other_order.is_none());
-    if let Some(last) = open.iter().max().copied().or(reorder.map(|_| chain.members.len() - 1)) {
+    let last = open.iter().max().copied().or(reorder.map(|_| chain.members.len() - 1));
+    let work = Work { chain, choice, open, last, reorder, keys, sizes, suggest: args.suggest_requires };
+    let (mut stubs, mut found) = (Vec::new(), Ok(Found::default()));
+    if work.needs_server() {
         let mut stand = ground.open(context).await?;
-        let fresh = tokio::select! {
-            fresh = run_open(context, chain, (&open, last, reorder), &mut stand, cache) => fresh,
+        found = tokio::select! {
+            found = work.on(&mut stand, context, cache, &mut known) => found,
             Ok(()) = stop.changed() => Err(stopped()),
         };
         stubs.clone_from(&stand.stubs);
         stand.close().await;
-        let (fresh, order) = fresh?;
-        other_order = order.or(other_order);
-        for rehearsal in fresh {
-            let at = chain.members.iter().position(|member| member.migration.id == rehearsal.id);
-            let slot = at.and_then(|at| known.get_mut(at).zip(keys.get(at)));
-            if let Some((slot, key)) = slot {
-                cache.put(key, &rehearsal);
-                *slot = Some(rehearsal);
-            }
-        }
     }
     ground.close()?;
-    let mut rehearsals = Vec::new();
-    for at in &choice.wanted {
-        if let Some(Some(rehearsal)) = known.get_mut(*at).map(Option::take) {
-            let excuse = chain.members.get(*at).and_then(chain::Member::excuse);
-            rehearsals.push(Rehearsal { excuse, ..rehearsal });
-        }
-    }
-    Ok(Outcome { rehearsals, cached, major, other_order: other_order.unwrap_or_default(), stubs })
+    let found = found?;
+    other_order = found.order.or(other_order);
+    let rehearsals = wanted(chain, choice, &known);
+    let other_order = other_order.unwrap_or_default();
+    Ok(Outcome { rehearsals, cached, major, other_order, requires: found.requires, scale: found.scale, stubs })
+}
+
+/// The outcomes of what was asked for, each with what its author says today.
+fn wanted(chain: &Chain, choice: &Choice, known: &[Option<Rehearsal>]) -> Vec<Rehearsal> {
+    let one = |at: &usize| {
+        let rehearsal = known.get(*at)?.clone()?;
+        Some(Rehearsal { excuse: chain.members.get(*at).and_then(chain::Member::excuse), ..rehearsal })
+    };
+    choice.wanted.iter().filter_map(one).collect()
 }
 
 /// By a signal. The scratch databases are removed all the same.
@@ -154,25 +169,66 @@ fn stopped() -> CommandError {
         .next("migengine rehearse")
 }
 
-async fn run_open(
-    context: &Context,
-    chain: &Chain,
-    (open, last, reorder): (&[usize], usize, Option<Digest>),
-    stand: &mut migengine_engine::pg::rehearse::Stand,
-    cache: &mut Cache,
-) -> Result<(Vec<Rehearsal>, Option<serde_json::Value>), CommandError> {
-    server::refuse_missing_extensions(stand, chain, last).await?;
-    let items = chain.items(last, |at| open.contains(&at));
-    stand.expect_roles(created_roles(items.iter().map(|item| item.up)));
-    let mut audience = Progress { context, cache, last: items.last().map(|item| item.id.clone()) };
-    let outcomes = if open.is_empty() { Vec::new() } else { rehearse(stand, &items, &mut audience).await? };
-    let mut order = None;
-    if let Some(key) = reorder {
-        let found = order::compare_orders(stand, chain).await?;
-        cache.put_other_order(&key, found.clone());
-        order = Some(found);
+/// What has to be found out on a server.
+struct Work<'c> {
+    chain: &'c Chain,
+    choice: &'c Choice,
+    /// Places that are not known yet, and the last one that has to be applied for them.
+    open: Vec<usize>,
+    last: Option<usize>,
+    reorder: Option<Digest>,
+    keys: Vec<Digest>,
+    sizes: Option<(String, std::collections::BTreeMap<String, Size>)>,
+    suggest: bool,
+}
+
+/// What was found out beside the outcomes.
+#[derive(Default)]
+struct Found {
+    order: Option<serde_json::Value>,
+    scale: Option<Scale>,
+    requires: Option<suggest::Requires>,
+}
+
+impl Work<'_> {
+    fn needs_server(&self) -> bool {
+        self.last.is_some() || self.sizes.is_some() || self.suggest
     }
-    Ok((outcomes, order))
+
+    async fn on(
+        self,
+        stand: &mut Stand,
+        context: &Context,
+        cache: &mut Cache,
+        known: &mut [Option<Rehearsal>],
+    ) -> Result<Found, CommandError> {
+        let mut found = Found::default();
+        if let Some(last) = self.last {
+            server::refuse_missing_extensions(stand, self.chain, last).await?;
+            let items = self.chain.items(last, |at| self.open.contains(&at));
+            stand.expect_roles(created_roles(items.iter().map(|item| item.up)));
+            let mut audience = Progress { context, cache, last: items.last().map(|item| item.id.clone()) };
+            let fresh = if self.open.is_empty() { Vec::new() } else { rehearse(stand, &items, &mut audience).await? };
+            for (at, rehearsal) in self.open.iter().zip(fresh) {
+                if let Some((slot, key)) = known.get_mut(*at).zip(self.keys.get(*at)) {
+                    cache.put(key, &rehearsal);
+                    *slot = Some(rehearsal);
+                }
+            }
+        }
+        if let Some(key) = self.reorder {
+            let order = order::compare_orders(stand, self.chain).await?;
+            cache.put_other_order(&key, order.clone());
+            found.order = Some(order);
+        }
+        if self.suggest {
+            found.requires = Some(suggest::suggest(stand, self.chain, &wanted(self.chain, self.choice, known)).await?);
+        }
+        if let Some(sizes) = self.sizes {
+            found.scale = Some(Scale::new(sizes, stand.speed().await?));
+        }
+        Ok(found)
+    }
 }
 
 /// Tells what happens, and keeps the last schema for `drift`.
@@ -185,7 +241,7 @@ struct Progress<'a> {
 impl Audience for Progress<'_> {
     fn rehearsed(&mut self, rehearsal: &Rehearsal, schema: Option<&Schema>) {
         if self.context.look.verbose > 0 {
-            self.context.tell(&report::line(rehearsal, self.context.look.verbose));
+            self.context.tell(&report::line(rehearsal, None, self.context.look.verbose));
         }
         if let Some(schema) = schema.filter(|_| self.last.as_ref() == Some(&rehearsal.id)) {
             self.cache.keep_schema(schema);

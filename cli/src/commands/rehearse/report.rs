@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use migengine_engine::hazard::{Blocks, LockMode};
+use migengine_engine::id::MigrationId;
 use migengine_engine::rehearse::{
     Apply, Found, HeldLock, Reapply, Rehearsal, Rollback, StatementCost, Trial, worst_lock,
 };
 use serde_json::{Value, json};
 
+use super::scale::Scale;
 use super::{Outcome, cost};
 use crate::args::Format;
 use crate::context::Context;
@@ -24,9 +26,10 @@ const FEW: usize = 50;
 pub(super) fn show(context: &Context, outcome: &Outcome, took: Duration) -> Result<Exit, CommandError> {
     let count = |test: fn(&Rehearsal) -> bool| outcome.rehearsals.iter().filter(|one| test(one)).count();
     let (proven, excused, broken) = (count(Rehearsal::proven), count(Rehearsal::excused), count(Rehearsal::broken));
+    let scale = outcome.scale.as_ref();
     match context.look.format {
         Format::Json => {
-            let migrations: Vec<Value> = outcome.rehearsals.iter().map(Rehearsal::to_json).collect();
+            let migrations: Vec<Value> = outcome.rehearsals.iter().map(|one| one_json(one, scale)).collect();
             let object = json!({
                 "migrations": migrations,
                 "proven": proven,
@@ -36,15 +39,25 @@ pub(super) fn show(context: &Context, outcome: &Outcome, took: Duration) -> Resu
                 "server": outcome.major,
                 "other_order": outcome.other_order,
                 "stub_roles": outcome.stubs,
+                "suggested_requires": outcome.requires.as_ref().map(|list| requires_json(list)),
+                "scale": scale.map(Scale::json),
             });
             render::data(&object.to_string());
         }
         Format::Text => {
             let all = outcome.rehearsals.len() <= FEW || context.look.verbose > 0;
-            for one in outcome.rehearsals.iter().filter(|one| all || !one.proven() || one.rollback != Rollback::Exact) {
-                render::data(&line(one, context.look.verbose));
+            let held = |one: &Rehearsal| scale.is_some_and(|scale| !scale.holds(one).is_empty());
+            let worth = |one: &&Rehearsal| !one.proven() || one.rollback != Rollback::Exact || held(one);
+            for one in outcome.rehearsals.iter().filter(|one| all || worth(one)) {
+                render::data(&line(one, scale, context.look.verbose));
             }
         }
+    }
+    if let (Some(list), Format::Text) = (&outcome.requires, context.look.format) {
+        list.iter().for_each(|(id, requires)| render::data(&format!("{id}: -- Requires: {}", named(requires))));
+    }
+    if let Some(scale) = scale {
+        context.tell(&scale.model());
     }
     if !outcome.stubs.is_empty() {
         context.tell(&format!("roles made for the time of the rehearsal: {}", outcome.stubs.join(", ")));
@@ -77,7 +90,7 @@ pub(super) fn show(context: &Context, outcome: &Outcome, took: Duration) -> Resu
 
 /// One migration for people: a line, and one more for each finding; with `verbose` also for what each statement cost.
 #[must_use]
-pub(super) fn line(one: &Rehearsal, verbose: u8) -> String {
+pub(super) fn line(one: &Rehearsal, scale: Option<&Scale>, verbose: u8) -> String {
     let (word, what) = verdict(one);
     let worst = worst_lock(&one.locks).filter(|lock| hinders(lock));
     let worst = worst.map(|lock| format!(" [{} on {}]", lock.mode, lock.object)).unwrap_or_default();
@@ -98,6 +111,9 @@ pub(super) fn line(one: &Rehearsal, verbose: u8) -> String {
     for found in &one.diff {
         text.push_str(&format!("\n           {}", sentence(found, when)));
     }
+    for hold in scale.iter().flat_map(|scale| scale.holds(one).into_iter().take(MOST).map(|hold| scale.line(&hold))) {
+        text.push_str(&format!("\n           {hold}"));
+    }
     if let Some(trial) = &one.trial {
         text.push_str(&trial_lines(trial, verbose));
     }
@@ -107,6 +123,31 @@ pub(super) fn line(one: &Rehearsal, verbose: u8) -> String {
         text.push_str(&format!("\n           {line}"));
     }
     text
+}
+
+/// As a header writes it.
+fn named(requires: &[MigrationId]) -> String {
+    let names: Vec<&str> = requires.iter().map(MigrationId::as_str).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn requires_json(list: &[(MigrationId, Vec<MigrationId>)]) -> Vec<Value> {
+    let names = |ids: &[MigrationId]| ids.iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>();
+    list.iter().map(|(id, requires)| json!({"id": id.as_str(), "requires": names(requires)})).collect()
+}
+
+/// So many of the longest locks of a migration are told; JSON has them all.
+const MOST: usize = 5;
+
+fn one_json(one: &Rehearsal, scale: Option<&Scale>) -> Value {
+    let mut object = one.to_json();
+    if let (Some(scale), Some(fields)) = (scale, object.as_object_mut()) {
+        let holds = scale.holds(one).into_iter();
+        let holds: Vec<Value> =
+            holds.map(|hold| json!({"object": hold.object, "mode": hold.mode, "ms": hold.micros / 1000})).collect();
+        fields.insert("holds".to_owned(), holds.into());
+    }
+    object
 }
 
 /// What rows in the tables showed.

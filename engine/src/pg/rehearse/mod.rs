@@ -9,6 +9,7 @@ mod meter;
 mod pair;
 mod script;
 mod seed;
+mod sizes;
 mod stand;
 mod watch;
 
@@ -22,11 +23,12 @@ use crate::pg::connect::ConnectError;
 use crate::pg::failure::{Fault, fault};
 use crate::pg::fingerprint::{self, FingerprintError};
 use crate::pg::session::Session;
-use crate::rehearse::{Apply, Reapply, Rehearsal, Rollback, drops_plpgsql, portable, strongest_locks};
+use crate::rehearse::{Apply, Footprint, Reapply, Rehearsal, Rollback, drops_plpgsql, portable, strongest_locks};
 use crate::run::failure::Failure;
 use crate::schema::Schema;
 use meter::Meter;
 use script::{Broken, Mend, Runner};
+pub use sizes::table_sizes;
 pub use stand::{Stand, StandOptions};
 use watch::Watch;
 
@@ -249,6 +251,7 @@ impl<'s> Line<'s> {
         let Some(before) = before.filter(|_| item.wanted) else { return Ok((None, None)) };
         let after = self.read().await?;
         let shown = portable(&after, &self.owner);
+        let footprint = Footprint::new(&before, &after, &statements);
         let mut trial = None;
         if let Some((tried, costs)) = tried {
             // With rows the numbers mean more.
@@ -265,6 +268,7 @@ impl<'s> Line<'s> {
             locks: strongest_locks(&statements),
             statements,
             rollback_statements: Vec::new(),
+            footprint,
             trial,
             duration_us: 0,
             schema: Some(shown.digest()),
