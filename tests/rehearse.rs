@@ -270,6 +270,51 @@ fn bad_scripts_are_survived() {
     assert!(full.stderr.contains("ME601") && full.stderr.contains("table somebodys"), "{full}");
 }
 
+/// Beside somebody's server, with a role that may only create databases: nothing there tells of drops, and not every
+/// script may run.
+#[test]
+fn a_role_without_special_rights_can_rehearse_and_is_told_what_needs_a_superuser() {
+    let cluster = Cluster::start();
+    let ground = cluster.database();
+    let name = ground.url().split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
+    ground.psql(&format!(
+        "CREATE ROLE app LOGIN CREATEDB; ALTER DATABASE {name} OWNER TO app; GRANT ALL ON SCHEMA public TO app"
+    ));
+    let url = ground.url().replace("user=postgres", "user=app");
+    let project = Project::with_url(&url);
+    project.pair("001_t", "CREATE TABLE t (id int PRIMARY KEY);", "DROP TABLE t;");
+    project.pair(
+        "002_super",
+        "-- Requires: 001\nCREATE EVENT TRIGGER e ON sql_drop EXECUTE FUNCTION no_such();",
+        "SELECT 1;",
+    );
+    project.pair("003_super", "-- Requires: 001\nCOPY t FROM PROGRAM 'true';", "SELECT 1;");
+    project.pair("004_drop", "-- Requires: 001\nDROP TABLE t;", "CREATE TABLE t (id int PRIMARY KEY);");
+    project.pair("005_index", "-- Requires: 004\nCREATE TABLE u (id int);", "DROP TABLE u;");
+    let report = project.run_json(&["rehearse", "--against", &url, "--seed-rows", "5"], 3);
+    let expected = [
+        "001_t ok exact exact",
+        "002_super failed failed skipped",
+        "003_super failed failed skipped",
+        "004_drop ok exact exact",
+        "005_index ok exact exact",
+    ];
+    assert_eq!(verdicts(&report), expected, "{report:#}");
+    for at in [1, 2] {
+        let error = &report["migrations"][at]["error"];
+        assert_eq!((error["code"].as_str(), error["sqlstate"].as_str()), (Some("ME628"), Some("42501")), "{error}");
+    }
+    let dropped = serde_json::json!({"object": "table t", "cascade": false});
+    let drop = statement(&report, "004_drop", "statements", 0);
+    assert!(drop["dropped"].as_array().unwrap().contains(&dropped), "{drop}");
+    assert_eq!(report["migrations"][3]["data"]["rows_lost"][0]["rows"], 5);
+    assert_eq!(leftovers(&ground), "0");
+    // One that may not even do that.
+    ground.psql("ALTER ROLE app NOCREATEDB");
+    let refused = project.run(&["rehearse", "--all", "--against", &url]).expect(5);
+    assert!(refused.stderr.contains("ME616") && refused.stderr.contains("CREATEDB"), "{refused}");
+}
+
 #[test]
 fn drift_is_found_and_shown() {
     let cluster = Cluster::shared();

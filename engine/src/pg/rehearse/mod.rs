@@ -311,7 +311,12 @@ impl<'s> Line<'s> {
 
 /// Gives an error of the server's a code of the rehearsal's; what is special about it keeps its own.
 fn recode(failure: &mut Failure, code: &str) {
-    if !matches!(failure.code.as_str(), "ME603" | "ME604" | "ME403") {
+    let insufficient = failure.sqlstate.as_deref() == Some("42501");
+    // Some say it in the message, some in the hint; the server speaks English here, see `stand::settings`.
+    let said = [Some(failure.message.as_str()), failure.hint.as_deref(), failure.detail.as_deref()];
+    if insufficient && said.into_iter().flatten().any(|words| words.to_lowercase().contains("superuser")) {
+        failure.code = "ME628".to_owned();
+    } else if !matches!(failure.code.as_str(), "ME603" | "ME604" | "ME403") {
         failure.code = code.to_owned();
     }
 }
