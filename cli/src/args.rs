@@ -179,6 +179,10 @@ pub enum Command {
     New(commands::new::NewArgs),
     /// Say what became of a step where neither the history nor the catalogs can tell.
     Resolve(commands::resolve::ResolveArgs),
+    /// Keep runners on this database from beginning another batch of a statement that runs in pieces.
+    Pause(commands::pause::PauseArgs),
+    /// Let runners go on that `pause` holds.
+    Resume,
     /// Look at the files for what would lock, rewrite, scan or lose something. Needs no database.
     Lint(commands::lint::LintArgs),
     /// Explain an error code or a hazard; without one, list them all.

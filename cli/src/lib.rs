@@ -7,6 +7,7 @@ pub mod commands;
 pub mod config;
 pub mod context;
 pub mod crash;
+pub mod divisible;
 pub mod drift;
 pub mod embedded;
 pub mod error;
@@ -114,6 +115,8 @@ async fn look(context: &Context, command: &Command) -> Result<Exit, CommandError
         Command::Lint(args) => commands::lint::run(context, args),
         Command::Explain(args) => commands::explain::run(context, args),
         Command::Schema(args) => commands::schema::run(context, args).await,
+        Command::Pause(args) => commands::pause::run(context, args).await,
+        Command::Resume => commands::resume::run(context).await,
         Command::Drift(args) => commands::drift::run(context, args).await,
         Command::Apply(_) | Command::Rollback(_) | Command::Resolve(_) | Command::Rehearse(_) | Command::Protect(_) => {
             Ok(Exit::Done)

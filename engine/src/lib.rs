@@ -1,5 +1,6 @@
 //! The engine of migengine. See ARCHITECTURE.md for the map.
 
+pub mod chunk;
 pub mod diag;
 #[cfg(feature = "postgres")]
 pub mod drive;

@@ -8,6 +8,8 @@ CREATE TABLE counter (tag text NOT NULL, way text NOT NULL);
 CREATE TABLE big (id int PRIMARY KEY, n int NOT NULL);
 INSERT INTO big SELECT i, i % 7 FROM generate_series(1, 300) AS i;
 CREATE INDEX spare_idx ON big (n);
+CREATE TABLE few (id int PRIMARY KEY, tag text NOT NULL);
+INSERT INTO few SELECT i, '2' || chr(96 + i) FROM generate_series(1, 5) AS i;
 CREATE TABLE p (id int NOT NULL, n int) PARTITION BY RANGE (id);
 CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100);
 CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200);
@@ -83,6 +85,17 @@ pub const KINDS: &[Kind] = &[
         down: "ALTER TABLE p2 DROP CONSTRAINT IF EXISTS p2_id_check;\n\
                ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM (100) TO (200);\n",
         tags: &[],
+    },
+    Kind {
+        name: "chunked",
+        up: "-- chunk: few by id, size 2\n\
+             INSERT INTO counter SELECT few.tag, 'up' FROM few WHERE true /*chunk*/;\n\
+             -- chunk: big by id, size 100\nUPDATE big SET n = n + 1;\n",
+        // How many rows were reached cannot be told from the numbers: the rows say so themselves.
+        down: "-- chunk: big by id, size 100\nUPDATE big SET n = id % 7 WHERE n <> id % 7;\n\
+               -- chunk: few by id, size 2\n\
+               INSERT INTO counter SELECT few.tag, 'down' FROM few WHERE true /*chunk*/;\n",
+        tags: &["2a", "2b", "2c", "2d", "2e"],
     },
     Kind {
         name: "vacuum",

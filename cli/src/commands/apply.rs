@@ -15,6 +15,7 @@ use crate::admission::{self, Intention, Loss};
 use crate::args::{Format, RunOptions};
 use crate::commands::rollback::{self, RollbackArgs};
 use crate::context::{Context, Limits, actor};
+use crate::divisible::refuse_indivisible;
 use crate::drift;
 use crate::error::{CommandError, Exit};
 use crate::execute::{ENGINE, Ending, Stage, Start};
@@ -253,6 +254,8 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
     drift::refuse_before(context, &session, state.ledger.as_ref()).await?;
     let mut notes = intention.admit(&stop).await?;
     notes.extend(args.manner().chosen());
+    let forward: Vec<_> = scripts.iter().filter_map(|scripts| scripts.up.as_deref()).collect();
+    refuse_indivisible(&session, &forward).await?;
     if state.ledger.is_none() {
         state = open_ledger(&session, limits.lock_wait_runner, ENGINE).await?;
         if state.ledger.as_ref().is_some_and(|ledger| ledger.epoch != Epoch::default()) {

@@ -7,10 +7,12 @@ pub mod journal;
 pub mod lint;
 pub mod list;
 pub mod new;
+pub mod pause;
 pub mod plan;
 pub mod protect;
 pub mod rehearse;
 pub mod resolve;
+pub mod resume;
 pub mod rollback;
 pub mod schema;
 pub mod status;
@@ -37,6 +39,7 @@ pub fn empty_json(command: &Command) -> Value {
         Command::Lint(_) => json!({ "findings": [] }),
         Command::Schema(_) | Command::Drift(_) | Command::Explain(_) => json!({}),
         Command::Protect(_) => json!({ "database": null, "protected": null }),
+        Command::Pause(_) | Command::Resume => json!({ "paused": null }),
         Command::New(_) => json!({ "id": null, "files": [] }),
         Command::Resolve(_) => {
             json!({ "run_id": null, "step": null, "part": null, "took_effect": null, "next": null })

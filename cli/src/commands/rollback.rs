@@ -17,6 +17,7 @@ use crate::args::{RunOptions, reason};
 use crate::commands::apply::{conclude, joined, refuse_read_only, refused, warn};
 use crate::commands::rehearse::chain::Chain;
 use crate::context::{Context, actor};
+use crate::divisible::refuse_indivisible;
 use crate::error::{CommandError, Exit};
 use crate::execute::{Ending, Stage, Start};
 use crate::journals::OpenJournal;
@@ -138,6 +139,8 @@ async fn rollback(context: &Context, args: &RollbackArgs, stop: watch::Receiver<
     let notes =
         admit(&stage, args, admission::backward(None, &scripts), &|| Picture::new(&project, &kept, &planned).text())
             .await?;
+    let reverse: Vec<_> = scripts.iter().filter_map(|scripts| scripts.down.as_deref()).collect();
+    refuse_indivisible(&stage.session, &reverse).await?;
     let start = stage.begin(&planned.plan, false, notes).await?;
     stage.drive(start, scripts, Asked::Rollback).await
 }

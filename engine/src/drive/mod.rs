@@ -2,6 +2,7 @@
 
 mod acquire;
 mod at_once;
+mod chunked;
 mod desk;
 mod finish;
 mod guarded;

@@ -79,6 +79,8 @@ impl<J: Journal> Driver<'_, J> {
             match &part.kind {
                 PartKind::Transaction { .. } => self.part_in_transaction(live, step, script, part, index).await?,
                 PartKind::Alone { effect } => self.part_alone(live, step, script, effect, index, resumed).await?,
+                PartKind::Opening(chunk) => self.open_chunk(live, step, script, (chunk, part, index)).await?,
+                PartKind::Chunked(chunk) => self.run_chunks(live, step, script, (chunk, part, index)).await?,
             }
             self.note(Event::PartDone { step, parts_done: index + 1 })?;
         }
@@ -257,7 +259,7 @@ impl<J: Journal> Driver<'_, J> {
     }
 
     /// A mark in a transaction of its own, fenced.
-    async fn mark_alone(&mut self, live: &Live, mark: &Mark) -> Result<(), Halt> {
+    pub(crate) async fn mark_alone(&mut self, live: &Live, mark: &Mark) -> Result<(), Halt> {
         let mirror = self.mirror();
         self.world.observer.point(Point::MarkBefore);
         let client = &live.session.client;
@@ -347,7 +349,7 @@ impl<J: Journal> Driver<'_, J> {
     }
 }
 
-async fn write_mark(live: &Live, mark: &Mark, mirror: &Mirror) -> Result<(), Halt> {
+pub(crate) async fn write_mark(live: &Live, mark: &Mark, mirror: &Mirror) -> Result<(), Halt> {
     match live.scribe.mark(&live.session.client, mark, mirror).await.map_err(Fault::from)? {
         1 => Ok(()),
         _ => Err(Fault::Refused(Box::new(flight::unwitnessed())).into()),
@@ -377,11 +379,11 @@ impl From<DriveError> for Halt {
 pub(crate) fn alone(script: &Script, part: u32) -> Option<(Effect, Option<String>)> {
     match &script.parts.get(part as usize)?.kind {
         PartKind::Alone { effect } => Some((effect.clone(), author_query(script, part))),
-        PartKind::Transaction { .. } => None,
+        _ => None,
     }
 }
 
-fn author_query(script: &Script, part: u32) -> Option<String> {
+pub(crate) fn author_query(script: &Script, part: u32) -> Option<String> {
     let statement = script.statements_of(script.parts.get(part as usize)?).first()?;
     let mut directives = script.directives(statement);
     let verify = directives.find(|directive| directive.key == DirectiveKey::Verify)?;

@@ -61,6 +61,12 @@ points! {
     PartBefore = "part.before",
     /// After its COMMIT.
     PartAfter = "part.after",
+    /// Before a piece of a statement that runs in pieces.
+    ChunkBefore = "chunk.before",
+    /// Everything of it but its COMMIT was answered.
+    ChunkAnswered = "chunk.answered",
+    /// After its COMMIT.
+    ChunkAfter = "chunk.after",
     /// Before a mark of a step by parts is written.
     MarkBefore = "mark.before",
     /// After its COMMIT.

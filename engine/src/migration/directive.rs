@@ -11,6 +11,8 @@ pub enum DirectiveKey {
     Verify,
     /// `-- timeout: 2h`: this statement's own limit.
     Timeout,
+    /// `-- throttle: select …`: while it answers true, a statement that is run in pieces holds.
+    Throttle,
 }
 
 /// One directive, as written.
@@ -30,6 +32,7 @@ impl DirectiveKey {
             "chunk" => Some(Self::Chunk),
             "verify" => Some(Self::Verify),
             "timeout" => Some(Self::Timeout),
+            "throttle" => Some(Self::Throttle),
             _ => None,
         }
     }

@@ -1,9 +1,10 @@
 //! Divides a script into the parts that take effect as one: a transaction, or a single statement outside of any.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::check::Report;
+use super::chunk::Chunk;
 use super::header::TransactionMode;
 use crate::sql::{Class, Command, Effect, QualifiedName, Statement, TokenKind, TxRule, string_value};
 
@@ -31,6 +32,11 @@ pub enum PartKind {
         /// What it leaves behind.
         effect: Effect,
     },
+    /// A statement that is run in pieces is about to begin: its key is chosen, and its place in it kept, in one
+    /// transaction with the record of this part. From here on some of its rows may have been changed.
+    Opening(Box<Chunk>),
+    /// The pieces of the statement, each in one transaction with the place reached; exactly-once by that.
+    Chunked(Box<Chunk>),
 }
 
 /// The author's own transaction.
@@ -55,6 +61,8 @@ struct Survey {
     created_enums: BTreeSet<QualifiedName>,
     /// Labels added to enums that this script did not create, with the index of the statement that adds.
     labels: Vec<(usize, String)>,
+    /// The first statement that is to run in pieces.
+    chunked: Option<usize>,
 }
 
 /// Divides. Errors go to the report; what is returned beside them is a best effort.
@@ -65,8 +73,13 @@ pub(super) fn divide(
     report: &mut Report<'_>,
 ) -> Vec<Part> {
     let mut survey = Survey::default();
+    let mut chunks = BTreeMap::new();
     for (index, statement) in statements.iter().enumerate() {
         survey.take(index, statement.text.start, statement.class(text), report);
+        if let Some(chunk) = super::chunk::read(text, statement, report) {
+            survey.chunk(index, statement.text.start, report);
+            chunks.insert(index, chunk);
+        }
     }
     if let Some((begin, _)) = survey.open.take()
         && let Some(statement) = statements.get(begin)
@@ -78,14 +91,15 @@ pub(super) fn divide(
             Some("end it with `COMMIT;`, or leave `BEGIN` out: the engine opens a transaction of its own"),
         );
     }
-    let dividing = Dividing { text, statements, mode };
+    let dividing = Dividing { text, statements, mode, chunks };
     if survey.blocks.is_empty() {
         let piecemeal = matches!(mode, TransactionMode::Off | TransactionMode::PerStatement)
             || survey.loner.is_some()
+            || survey.chunked.is_some()
             || survey.labels.iter().any(|(index, label)| dividing.uses_label(*index, label));
         dividing.reject_contradictions(&survey, piecemeal, report);
         if piecemeal {
-            return (0..statements.len()).map(|index| dividing.single(index)).collect();
+            return (0..statements.len()).flat_map(|index| dividing.single(index)).collect();
         }
         return vec![dividing.transaction(0..statements.len(), "")];
     }
@@ -152,6 +166,19 @@ impl Survey {
         }
     }
 
+    /// A statement that is to run in pieces commits after each of them.
+    fn chunk(&mut self, index: usize, at: u32, report: &mut Report<'_>) {
+        if self.open.is_some() {
+            report.error(
+                "ME436",
+                at,
+                "a statement that is run in pieces commits after each of them, and this one stands between `BEGIN` and `COMMIT`",
+                Some("move it behind the `COMMIT`, or into a migration of its own"),
+            );
+        }
+        self.chunked.get_or_insert(index);
+    }
+
     fn commit(&mut self, index: usize, at: u32, chain: bool, report: &mut Report<'_>) {
         let Some((begin, options)) = self.open.take() else {
             return report.error(
@@ -172,6 +199,7 @@ struct Dividing<'t> {
     text: &'t str,
     statements: &'t [Statement],
     mode: TransactionMode,
+    chunks: BTreeMap<usize, Chunk>,
 }
 
 impl Dividing<'_> {
@@ -182,6 +210,14 @@ impl Dividing<'_> {
                 "ME156",
                 at(loner),
                 "this statement cannot run inside a transaction, but the header says `Transaction: true`",
+                Some("write `-- Transaction: false`, or move the statement into a migration of its own"),
+            );
+        }
+        if let (TransactionMode::Whole, Some(chunked)) = (self.mode, survey.chunked) {
+            report.error(
+                "ME436",
+                at(chunked),
+                "a statement that is run in pieces commits after each of them, but the header says `Transaction: true`",
                 Some("write `-- Transaction: false`, or move the statement into a migration of its own"),
             );
         }
@@ -200,11 +236,11 @@ impl Dividing<'_> {
         let mut parts = Vec::new();
         let mut next = 0;
         for block in blocks {
-            parts.extend((next..block.begin).map(|index| self.single(index)));
+            parts.extend((next..block.begin).flat_map(|index| self.single(index)));
             parts.push(self.transaction(block.begin + 1..block.end, &block.options));
             next = block.next;
         }
-        parts.extend((next..self.statements.len()).map(|index| self.single(index)));
+        parts.extend((next..self.statements.len()).flat_map(|index| self.single(index)));
         parts
     }
 
@@ -223,9 +259,15 @@ impl Dividing<'_> {
         Part { kind: PartKind::Transaction { begin }, statements: range }
     }
 
-    /// A statement by itself: in a transaction where that is certain to work, because then its outcome is never in
-    /// doubt.
-    fn single(&self, index: usize) -> Part {
+    /// A statement by itself.
+    fn single(&self, index: usize) -> Vec<Part> {
+        let Some(chunk) = self.chunks.get(&index) else { return vec![self.undivided(index)] };
+        let part = |kind| Part { kind, statements: index..index + 1 };
+        vec![part(PartKind::Opening(Box::new(chunk.clone()))), part(PartKind::Chunked(Box::new(chunk.clone())))]
+    }
+
+    /// In a transaction where that is certain to work, because then its outcome is never in doubt.
+    fn undivided(&self, index: usize) -> Part {
         let statements = index..index + 1;
         let Some(statement) = self.statements.get(index) else {
             return Part { kind: PartKind::Transaction { begin: None }, statements };

@@ -28,6 +28,8 @@ fn parts(text: &str) -> String {
         PartKind::Transaction { begin: Some(options) } => format!("tx[{options}]({})", part.statements.len()),
         PartKind::Alone { effect: Effect::Unknown } => "alone?".to_owned(),
         PartKind::Alone { .. } => "alone".to_owned(),
+        PartKind::Opening(_) => "opening".to_owned(),
+        PartKind::Chunked(_) => "chunked".to_owned(),
     };
     script.parts.iter().map(show).collect::<Vec<_>>().join(" ")
 }

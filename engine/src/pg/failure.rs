@@ -40,14 +40,19 @@ impl<'a> Site<'a> {
 
     /// Adds file, line, column and statement to a failure. `character` is the server's position, from 1, in what was
     /// sent.
-    fn place_at(&self, mut failure: Failure, character: Option<u32>) -> Failure {
-        failure.file = Some(self.script.file.clone());
-        let text: &str = &self.script.text;
+    fn place_at(&self, failure: Failure, character: Option<u32>) -> Failure {
         let exact = character.zip(self.sent_from).and_then(|(character, from)| {
-            let sent = text.get(from..)?;
+            let sent = self.script.text.get(from..)?;
             let (offset, _) = sent.char_indices().nth(character.saturating_sub(1) as usize)?;
             Some(from + offset)
         });
+        self.place_exactly(failure, exact)
+    }
+
+    /// `exact` is a byte of the file; without it the statement's own place counts.
+    fn place_exactly(&self, mut failure: Failure, exact: Option<usize>) -> Failure {
+        failure.file = Some(self.script.file.clone());
+        let text: &str = &self.script.text;
         // The server's position names the statement better than counting answers does.
         let statement = exact
             .and_then(|offset| self.script.statements.iter().find(|statement| statement.text.range().contains(&offset)))
@@ -76,6 +81,23 @@ impl<'a> Site<'a> {
 
 /// Classifies an error of the driver.
 pub(crate) fn fault(error: &tokio_postgres::Error, site: Option<Site<'_>>) -> Fault {
+    classified(error, |failure, position| match site {
+        Some(site) => site.place_at(failure, position),
+        None => failure,
+    })
+}
+
+/// Classifies an error about a statement that was sent in another form than it has in the file. `place` leads from a
+/// character of what was sent to a byte of the file.
+pub(crate) fn fault_placed(
+    error: &tokio_postgres::Error,
+    site: Site<'_>,
+    place: impl Fn(u32) -> Option<usize>,
+) -> Fault {
+    classified(error, |failure, position| site.place_exactly(failure, position.and_then(place)))
+}
+
+fn classified(error: &tokio_postgres::Error, place: impl FnOnce(Failure, Option<u32>) -> Failure) -> Fault {
     match ServerError::from_pg(error) {
         Ok(server) => {
             let code = match server.code.as_str() {
@@ -98,10 +120,7 @@ pub(crate) fn fault(error: &tokio_postgres::Error, site: Option<Site<'_>>) -> Fa
                 ],
                 ..Failure::default()
             };
-            Fault::Refused(Box::new(match site {
-                Some(site) => site.place_at(failure, server.position),
-                None => failure,
-            }))
+            Fault::Refused(Box::new(place(failure, server.position)))
         }
         Err(Lost { message, .. }) => Fault::Lost(message),
     }

@@ -90,6 +90,38 @@ CREATE TABLE {schema}.protection (
 );
 COMMENT ON TABLE {schema}.protection IS 'Append-only: who marked this database as protected, or took the mark off; the last row counts';
 
+CREATE TABLE {schema}.progress (
+    id         text NOT NULL,
+    undoing    boolean NOT NULL,
+    part       integer NOT NULL,
+    run_id     text NOT NULL,
+    epoch      bigint NOT NULL,
+    relation   text NOT NULL,
+    key        text[] NOT NULL,
+    cursor     text[],
+    pass       integer NOT NULL DEFAULT 1,
+    pass_rows  bigint NOT NULL DEFAULT 0,
+    pass_keys  bigint NOT NULL DEFAULT 0,
+    finished   boolean NOT NULL DEFAULT false,
+    rows       bigint NOT NULL DEFAULT 0,
+    batches    bigint NOT NULL DEFAULT 0,
+    size       integer NOT NULL,
+    worked_us  bigint NOT NULL DEFAULT 0,
+    estimate   bigint NOT NULL DEFAULT 0,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (id, undoing, part)
+);
+COMMENT ON TABLE {schema}.progress IS 'How far statements that run in pieces have come, written in each piece''s own transaction';
+
+CREATE TABLE {schema}.pause (
+    one    boolean PRIMARY KEY DEFAULT true CHECK (one),
+    by     text NOT NULL,
+    reason text,
+    at     timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE {schema}.pause IS 'A row here keeps every runner from beginning another piece';
+
 CREATE FUNCTION {schema}.fence(my_epoch bigint, needs text[], gone text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

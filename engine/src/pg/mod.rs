@@ -1,6 +1,7 @@
 //! The shell towards PostgreSQL: it does what the pure part decided, and reports what it saw.
 
 pub mod catalog;
+pub mod chunk;
 pub mod connect;
 pub(crate) mod copy;
 pub(crate) mod failure;

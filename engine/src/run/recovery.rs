@@ -269,7 +269,8 @@ pub enum PartsVerdict {
 }
 
 /// Settles rows F and N. `done` parts are recorded as done; `evidence` is about the part after them, absent when that
-/// part was never begun or can be run in a transaction (then its absence from the record proves it had no effect).
+/// part was never begun, can be run in a transaction (then its absence from the record proves it had no effect), or runs
+/// in pieces, each of which moves its own place in the same transaction (then it goes on from there).
 #[must_use]
 pub fn settle_parts(done: u32, total: u32, evidence: Option<Evidence>) -> PartsVerdict {
     let done = match evidence {

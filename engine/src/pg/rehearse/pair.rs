@@ -115,7 +115,7 @@ impl Line<'_> {
 fn begin_of(script: &Script) -> Option<&str> {
     script.parts.first().and_then(|part| match &part.kind {
         PartKind::Transaction { begin } => begin.as_deref(),
-        PartKind::Alone { .. } => None,
+        PartKind::Alone { .. } | PartKind::Opening(_) | PartKind::Chunked(_) => None,
     })
 }
 

@@ -165,7 +165,9 @@ impl Runner<'_> {
                 }
                 self.plain("COMMIT").await
             }
-            PartKind::Alone { .. } => {
+            // Its rows are changed by the part after it.
+            PartKind::Opening(_) => Ok(()),
+            PartKind::Alone { .. } | PartKind::Chunked(_) => {
                 if index > 0 {
                     for setting in script.settings_before(index) {
                         self.statement(script, setting).await?;
