@@ -140,6 +140,7 @@ impl Stage<'_> {
             session: Some(self.session),
         };
         let (run, result) = drive(&world, job).await;
+        self.journal.close(Some(&run), &run.started.database.uuid);
         let Err(error) = result else {
             return Ok(Ending { exit: outcome::exit(&run, asked), run: Some(run), error: None });
         };

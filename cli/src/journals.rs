@@ -7,10 +7,11 @@
 use std::path::PathBuf;
 
 use migengine_engine::id::{Epoch, RunId};
+use migengine_engine::pg::read::Ledger;
 use migengine_engine::run::journal::{Journal as _, JournalError};
 use migengine_engine::run::state::RunSnapshot;
 use migengine_engine::run::transition::fold;
-use migengine_journal::{Note, SledJournal};
+use migengine_journal::{Note, Settled, SledJournal};
 
 use crate::error::{CommandError, Exit};
 
@@ -107,11 +108,31 @@ impl OpenJournal {
         self.runs.iter().filter_map(|run| run.epoch).max()
     }
 
+    /// Closes the journal. Where every run in it is over, the next command that finds nothing to do need not open it.
+    pub fn close(self, last: Option<&RunSnapshot>, uuid: &str) {
+        let over = |run: &RunSnapshot| match last {
+            Some(last) if last.run == run.run => last.state.is_final(),
+            _ => run.state.is_final(),
+        };
+        if last.is_none_or(|last| last.state.is_final()) && self.runs.iter().all(over) {
+            let epoch = self.epoch().max(last.and_then(|last| last.epoch));
+            self.journal.settle(Settled { uuid: uuid.to_owned(), epoch });
+        }
+    }
+
     /// A run by id.
     #[must_use]
     pub fn run(&self, run: RunId) -> Option<&RunSnapshot> {
         self.runs.iter().find(|known| known.run == run)
     }
+}
+
+/// Whether the journal of a database was closed with every run in it over, and has seen no later epoch than the database.
+#[must_use]
+pub fn is_settled(place: &JournalPlace, ledger: &Ledger) -> bool {
+    let note = migengine_journal::settled(&place.path(&ledger.uuid));
+    note.is_some_and(|note| note.uuid == ledger.uuid && note.epoch.is_none_or(|epoch| epoch <= ledger.epoch))
+        && ledger.unfinished.is_empty()
 }
 
 /// Folds every run of a journal.

@@ -86,6 +86,7 @@ async fn look(
     if standing(true, journal.epoch(), ledger.epoch) == Standing::DatabaseWentBack {
         return Err(went_back(journal, ledger));
     }
+    let mut adopted = false;
     for row in &ledger.unfinished {
         let mut stored = mirror::records(&session.client, &session.schema, row.run).await?;
         // Its runner may be at work: what it has written since the ledger was read does not go with that history.
@@ -94,6 +95,7 @@ async fn look(
         let known = journal.run(row.run).map_or(0, |run| run.events);
         if stored.len() as u64 > known {
             journal.journal.adopt(row.run, stored).await?;
+            adopted = true;
         }
     }
     // Another machine may have brought to an end what this journal believes unfinished.
@@ -104,9 +106,12 @@ async fn look(
         let stored = mirror::records(&session.client, &session.schema, run.run).await?;
         if stored.len() as u64 > run.events {
             journal.journal.adopt(run.run, stored).await?;
+            adopted = true;
         }
     }
-    journal.runs = fold_all(&journal.journal).await?;
+    if adopted {
+        journal.runs = fold_all(&journal.journal).await?;
+    }
     for row in &ledger.unfinished {
         if let Some(run) = journal.run(row.run).filter(|run| run.state.is_final()) {
             check_finished(ledger, run)?;

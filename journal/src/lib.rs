@@ -15,4 +15,4 @@ pub mod store;
 pub mod wire;
 
 pub use memory::MemoryJournal;
-pub use store::{Note, Opened, SledJournal};
+pub use store::{Note, Opened, Settled, SledJournal, settled};

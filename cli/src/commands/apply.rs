@@ -19,7 +19,7 @@ use crate::divisible::refuse_indivisible;
 use crate::drift;
 use crate::error::{CommandError, Exit};
 use crate::execute::{ENGINE, Ending, Stage, Start};
-use crate::journals::OpenJournal;
+use crate::journals::{self, OpenJournal};
 use crate::manner;
 use crate::outcome::{self, Asked};
 use crate::project::{self, Project};
@@ -211,7 +211,8 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
     let history = sources::history(state.ledger.as_ref(), &Kept::default());
     let graph = Graph::build(project.nodes(), &history);
     let mut kept_open = None;
-    if let Some(ledger) = &state.ledger {
+    let settled = state.ledger.as_ref().is_some_and(|ledger| journals::is_settled(&context.journal, ledger));
+    if let Some(ledger) = state.ledger.as_ref().filter(|_| !settled) {
         let mut journal = OpenJournal::open(&context.journal, &ledger.uuid).await?;
         if let Some(note) = &journal.note {
             context.tell(note);
@@ -237,6 +238,9 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
     warn(context, &planned.warnings);
     if planned.plan.steps.is_empty() {
         context.tell("nothing to do: every migration is applied");
+        if let (Some(journal), Some(ledger)) = (kept_open, &state.ledger) {
+            journal.close(None, &ledger.uuid);
+        }
         return Ok(Ending { exit: Exit::Done, run: None, error: None });
     }
     let scripts = sources::scripts(&project, &Kept::default(), &planned.plan.run_steps(), &graph);

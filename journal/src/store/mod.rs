@@ -6,6 +6,7 @@
 mod disk;
 mod keys;
 mod open;
+mod settled;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use migengine_engine::run::journal::{Holding, Journal, JournalError, Sealed};
 use tokio::sync::oneshot;
 
 pub use self::open::Note;
+pub use self::settled::{Settled, settled};
 use self::worker::{Command, Write};
 use crate::chain;
 use crate::points::{Hook, Points};
@@ -98,6 +100,19 @@ impl SledJournal {
         let journal = Self { path, commands, thread: Some(thread) };
         let note = outcome.recv().map_err(|_| JournalError::Poisoned)??;
         Ok(Opened { journal, note })
+    }
+
+    /// Closes the store, and leaves a note beside it for [`settled`]. Only for a journal in which every run is over.
+    pub fn settle(mut self, settled: Settled) {
+        self.end(Some(settled));
+    }
+
+    fn end(&mut self, settled: Option<Settled>) {
+        // Both fail only when the thread is gone already.
+        self.commands.send(Command::Stop(settled)).ok();
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
     }
 
     /// The folder.
@@ -196,10 +211,6 @@ impl Journal for SledJournal {
 
 impl Drop for SledJournal {
     fn drop(&mut self) {
-        // Both fail only when the thread is gone already.
-        self.commands.send(Command::Stop).ok();
-        if let Some(thread) = self.thread.take() {
-            thread.join().ok();
-        }
+        self.end(None);
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::disk::{self, Folder};
 use super::keys::{self, Key};
 use super::open::{self, Note, Trees};
+use super::settled::{self, Settled};
 use crate::chain::{self, Broken, Head};
 use crate::points::{self, Points};
 use crate::wire::{self, Link};
@@ -26,7 +27,8 @@ pub(crate) enum Command {
     Runs(Reply<Vec<RunId>>),
     Binding(Reply<Option<Vec<u8>>>),
     Held(Reply<Option<Vec<u8>>>),
-    Stop,
+    /// Close, and leave this note.
+    Stop(Option<Settled>),
 }
 
 pub(crate) enum Write {
@@ -78,26 +80,32 @@ pub(crate) fn run(
         }
     };
     let mut going = true;
+    let mut note = None;
     while going && let Ok(first) = commands.recv() {
         let mut writes = Vec::new();
         let mut reads = Vec::new();
         for command in std::iter::once(first).chain(commands.try_iter()) {
             match command {
                 Command::Write(write, reply) => writes.push((write, reply)),
-                Command::Stop => going = false,
+                Command::Stop(left) => (going, note) = (false, left),
                 read => reads.push(read),
             }
         }
         store.write_all(writes);
         reads.into_iter().for_each(|read| store.answer(read));
     }
-    let path = store.folder.path.clone();
+    let Store { folder, trees, poisoned, read_only, .. } = store;
     // A panic while closing loses nothing: what was acknowledged is on disk.
-    open::guarded(&path, move || drop(store)).ok();
+    let closed = open::guarded(&folder.path, move || drop(trees));
+    if let (Some(note), Ok(()), false, false) = (note, closed, poisoned, read_only) {
+        // Without it the next command reads the journal itself.
+        settled::write(&folder.path, &note).ok();
+    }
 }
 
 impl Store {
     fn open(folder: Folder, read_only: bool, points: Points) -> Result<(Self, Option<Note>), JournalError> {
+        settled::remove(&folder.path).map_err(|error| disk::unwritable(&folder.path, &error))?;
         let (folder, trees, note) = open::open(folder, !read_only, &points)?;
         let mut store = Self { folder, trees, heads: BTreeMap::new(), points, read_only, poisoned: false };
         store.restrict()?;
@@ -357,7 +365,7 @@ impl Store {
             Command::Held(reply) => {
                 reply.send(self.read(|store| store.fact(HOLDER_KEY))).ok();
             }
-            Command::Write(..) | Command::Stop => {}
+            Command::Write(..) | Command::Stop(_) => {}
         }
     }
 

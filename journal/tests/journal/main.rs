@@ -8,4 +8,5 @@ mod disk_full;
 mod golden;
 mod kill;
 mod roundtrip;
+mod settled;
 mod store;
