@@ -8,7 +8,7 @@ mod support;
 mod torture;
 
 use torture::lab::Table;
-use torture::{history, matrix, races, random, twice, wire};
+use torture::{history, inner, matrix, races, random, twice, wire};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -52,6 +52,7 @@ fn random_kills_of_random_graphs() {
 fn a_share_of_the_cuts() {
     let table = Table::default();
     wire::wire(&table, stride("WIRE_STRIDE", 9001));
+    inner::every_byte(&table, stride("WIRE_STRIDE", 1009));
     table.conclude();
 }
 
@@ -86,8 +87,9 @@ fn torture() {
         random::random(&table, number("ROUNDS").unwrap_or(10_000), seed());
     }
     if wanted("3") {
-        // Every byte is some 350,000 runs: WIRE_STRIDE=1, and a weekend.
-        wire::wire(&table, stride("WIRE_STRIDE", 97));
+        inner::every_byte(&table, stride("WIRE_STRIDE", 1));
+        // The same through the whole program.
+        wire::wire(&table, stride("PROGRAM_STRIDE", 997));
     }
     if wanted("4") {
         table.note("4 power loss", "not tried: no disk is cut off from its power here");

@@ -113,7 +113,7 @@ impl Project {
 
     /// The program with its arguments, an environment of its own, and pipes.
     pub fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_migengine"));
+        let mut command = Command::new(program());
         command.args(args).env_clear().current_dir(self.path());
         // Coverage and the choice of the server's binaries belong to the machine, not to the project.
         for key in ["PATH", "LLVM_PROFILE_FILE", "MIGENGINE_PG_BIN", "SSL_CERT_FILE"] {
@@ -142,6 +142,12 @@ impl Project {
     pub fn spawn(&self, args: &[impl AsRef<OsStr>]) -> Child {
         self.command(args).spawn().unwrap()
     }
+}
+
+/// The program under test: a copy that `MIGENGINE_BINARY` names, so that a long campaign outlives the next build, or the one
+/// that was built with the tests.
+fn program() -> std::ffi::OsString {
+    std::env::var_os("MIGENGINE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_migengine").into())
 }
 
 /// Waits for the end of a started program.

@@ -120,6 +120,11 @@ impl Kind {
         tags
     }
 
+    /// One step of this kind.
+    pub fn write_alone(&self, project: &Project) {
+        project.pair(&format!("2_{}", self.name), self.up, self.down);
+    }
+
     /// A plain step, one of this kind, and a plain step.
     pub fn write(&self, project: &Project) {
         for (id, table) in [("1_first", "first"), ("3_last", "last")] {
@@ -130,6 +135,6 @@ impl Kind {
                 &format!("INSERT INTO counter VALUES ('{tag}', 'down');\nDROP TABLE {table};\n"),
             );
         }
-        project.pair(&format!("2_{}", self.name), self.up, self.down);
+        self.write_alone(project);
     }
 }

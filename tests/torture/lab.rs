@@ -16,8 +16,10 @@ use super::oracle;
 use crate::support::project::collect;
 use crate::support::{Cluster, Options, Output, Project};
 
-/// How many threads torture at once; each has a server of its own.
-pub const WORKERS: usize = 2;
+/// How many threads torture at once; each has a server of its own. One more than there are cores: they wait a lot.
+pub fn workers() -> usize {
+    std::env::var("WORKERS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
+}
 
 /// A server of one thread's.
 pub struct Lab {
@@ -171,7 +173,7 @@ struct Row {
 }
 
 impl Table {
-    /// Tries every case, in [`WORKERS`] threads with a lab each. A panic is a violation of its case.
+    /// Tries every case, in [`workers`] threads with a lab each. A panic is a violation of its case.
     pub fn all<C: Sync>(
         &self,
         name: &str,
@@ -180,8 +182,23 @@ impl Table {
         test: impl Fn(&Lab, &C) -> Result<(), String> + Sync,
         describe: impl Fn(&C) -> String + Sync,
     ) {
+        self.many(name, cases, lab, |lab, case, report| {
+            let outcome = catch_unwind(AssertUnwindSafe(|| test(lab, case)));
+            let outcome = outcome.unwrap_or_else(|panic| Err(words(panic.as_ref())));
+            report(outcome.map_err(|error| format!("{}: {error}", describe(case))));
+        });
+    }
+
+    /// Does every piece of work, in [`workers`] threads with a lab each. Each reports as many cases as it tries.
+    pub fn many<C: Sync>(
+        &self,
+        name: &str,
+        cases: &[C],
+        lab: impl Fn() -> Lab + Sync,
+        work: impl Fn(&Lab, &C, &dyn Fn(Result<(), String>)) + Sync,
+    ) {
         let (next, began) = (AtomicUsize::new(0), Instant::now());
-        let workers = WORKERS.min(cases.len());
+        let workers = workers().min(cases.len());
         std::thread::scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(|| {
@@ -189,11 +206,13 @@ impl Table {
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         let Some(case) = cases.get(index) else { break };
-                        let outcome = catch_unwind(AssertUnwindSafe(|| test(&lab, case)))
-                            .unwrap_or_else(|panic| Err(words(panic.as_ref())));
-                        self.count(name, outcome.map_err(|error| format!("{}: {error}", describe(case))));
-                        if (index + 1) % 500 == 0 {
-                            println!("{name}: {} of {} cases, {:?}", index + 1, cases.len(), began.elapsed());
+                        let tried =
+                            catch_unwind(AssertUnwindSafe(|| work(&lab, case, &|outcome| self.count(name, outcome))));
+                        if let Err(panic) = tried {
+                            self.count(name, Err(words(panic.as_ref())));
+                        }
+                        if (index + 1) % (cases.len() / 10).max(1) == 0 {
+                            println!("{name}: {} of {}, {:?}", index + 1, cases.len(), began.elapsed());
                         }
                     }
                 });

@@ -2,6 +2,7 @@
 #![allow(unreachable_pub)]
 
 pub mod history;
+pub mod inner;
 pub mod kinds;
 pub mod lab;
 pub mod matrix;

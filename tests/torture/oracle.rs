@@ -14,7 +14,7 @@ use crate::support::Project;
 
 /// The schema outside of the engine's, from the catalogs, with no help of the engine's own reading. Unfinished detaches
 /// and unusable indexes are part of it.
-const SHAPE: &str = "
+pub const SHAPE: &str = "
 SELECT 'class', c.relname::text, c.relkind::text, ''::text FROM pg_class c WHERE relnamespace = 'public'::regnamespace
 UNION ALL SELECT 'column', a.attrelid::regclass::text, a.attname::text,
     format_type(a.atttypid, a.atttypmod) || a.attnotnull::text || coalesce(pg_get_expr(d.adbin, d.adrelid), '')

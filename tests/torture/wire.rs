@@ -22,7 +22,7 @@ impl Case {
     }
 }
 
-fn socket(lab: &Lab) -> PathBuf {
+pub fn socket(lab: &Lab) -> PathBuf {
     lab.cluster.dir().join(format!(".s.PGSQL.{}", lab.cluster.port()))
 }
 

@@ -8,14 +8,14 @@ use super::{DriveError, Driver, LOCK_LOSSES_MAX, Live, World};
 use crate::pg::layout::ensure;
 use crate::pg::lock;
 use crate::pg::orphan;
-use crate::pg::read::{DatabaseState, Ledger, ReadError, read};
+use crate::pg::read::{DatabaseState, HistoryState, Ledger, ReadError, read};
 use crate::pg::session::Session;
 use crate::pg::sqlstate::ServerError;
 use crate::pg::witness::Scribe;
 use crate::run::event::Event;
 use crate::run::journal::{Holding, Journal};
 use crate::run::recovery::{Standing, standing};
-use crate::run::state::{RestReason, RunState, StepState};
+use crate::run::state::{RestReason, RunKind, RunState, StepState};
 
 /// First pause before connecting again. Doubles up to [`RECONNECT_MAX`].
 const RECONNECT_MIN: Duration = Duration::from_millis(100);
@@ -78,7 +78,8 @@ impl<J: Journal> Driver<'_, J> {
             return Err(error);
         }
         let fresh = self.run.state == RunState::Preflight && self.run.epoch.is_none();
-        if fresh && self.planned_at.is_some_and(|planned_at| planned_at != ledger.epoch) {
+        let elsewhere = self.planned_at.is_some_and(|planned_at| planned_at != ledger.epoch);
+        if fresh && (elsewhere || self.is_outdated(&ledger)) {
             // Steps that are in effect by now would count as this run's own, and be reversed with it.
             self.record(Event::RunRolledBack).await?;
             return Err(DriveError::Overtaken);
@@ -103,6 +104,14 @@ impl<J: Journal> Driver<'_, J> {
         self.record(Event::Locked { epoch, pid, backend_start }).await?;
         self.world.observer.point(Point::LockAfter);
         Ok(())
+    }
+
+    /// Whether the history holds a step that is to be applied, or not one that is to be reversed. The epoch alone does
+    /// not show it: a plan may have been made while another runner was at work under the present one.
+    fn is_outdated(&self, ledger: &Ledger) -> bool {
+        let there = self.run.started.kind == RunKind::Rollback;
+        let in_effect = |id| ledger.history.get(id).is_some_and(|row| row.state == HistoryState::Applied);
+        self.run.started.steps.iter().any(|step| in_effect(&step.id) != there)
     }
 
     /// A run that never held the lock is closed: nothing of it was begun.
