@@ -8,7 +8,7 @@ mod support;
 mod torture;
 
 use torture::lab::Table;
-use torture::{history, inner, matrix, races, random, twice, wire};
+use torture::{history, inner, matrix, power, races, random, twice, wire};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -44,7 +44,7 @@ fn a_share_of_the_kill_matrix() {
 #[test]
 fn random_kills_of_random_graphs() {
     let table = Table::default();
-    random::random(&table, number("ROUNDS").unwrap_or(40), seed());
+    random::random(&table, number("ROUNDS").unwrap_or(300), seed());
     table.conclude();
 }
 
@@ -52,7 +52,7 @@ fn random_kills_of_random_graphs() {
 fn a_share_of_the_cuts() {
     let table = Table::default();
     wire::wire(&table, stride("WIRE_STRIDE", 9001));
-    inner::every_byte(&table, stride("WIRE_STRIDE", 1009));
+    inner::every_byte(&table, stride("WIRE_STRIDE", 2003));
     table.conclude();
 }
 
@@ -61,6 +61,13 @@ fn races_and_repetitions() {
     let table = Table::default();
     races::races(&table, number("ROUNDS").unwrap_or(6), seed());
     twice::all(&table);
+    table.conclude();
+}
+
+#[test]
+fn a_share_of_the_power_cuts() {
+    let table = Table::default();
+    power::cuts(&table, 4, seed());
     table.conclude();
 }
 
@@ -87,16 +94,17 @@ fn torture() {
         random::random(&table, number("ROUNDS").unwrap_or(10_000), seed());
     }
     if wanted("3") {
-        inner::every_byte(&table, stride("WIRE_STRIDE", 1));
+        // WIRE_STRIDE=1 is every byte, and hours; each kind begins at another byte.
+        inner::every_byte(&table, stride("WIRE_STRIDE", 29));
         // The same through the whole program.
         wire::wire(&table, stride("PROGRAM_STRIDE", 997));
     }
     if wanted("4") {
-        table.note("4 power loss", "not tried: no disk is cut off from its power here");
+        power::cuts(&table, number("ROUNDS").unwrap_or(100).min(100), seed());
     }
     if wanted("7") {
-        history::restores(&table, 50);
-        history::failovers(&table, 50);
+        history::restores(&table, usize::try_from(number("ROUNDS").unwrap_or(50).min(50)).unwrap());
+        history::failovers(&table, usize::try_from(number("ROUNDS").unwrap_or(50).min(50)).unwrap());
         history::old_journals(&table);
     }
     if wanted("8") {

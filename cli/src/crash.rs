@@ -3,7 +3,7 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `MIGENGINE_CRASH_AT=name:n` | act when the named point is passed for the n-th time |
-//! | `MIGENGINE_CRASH_ACTION` | `kill` (the default): SIGKILL; `term`: SIGTERM; `eio`: the disk fails there (points of the journal); `pause`: see below |
+//! | `MIGENGINE_CRASH_ACTION` | `kill` (the default): SIGKILL; `term`: SIGTERM; `full`, `readonly`: the disk is, from there on (points of the journal); `pause`: see below |
 //! | `MIGENGINE_CRASH_PAUSE=FILE` | where `pause` writes a file; the process stands still until somebody removes it |
 //! | `MIGENGINE_CRASH_TRACE=FILE` | every point that is passed is appended to the file |
 //!
@@ -69,7 +69,8 @@ mod armed {
         let seen = if wanted == name { SEEN.fetch_add(1, Ordering::SeqCst) + 1 } else { 0 };
         match action.as_str() {
             // A disk that is full stays full.
-            "eio" if seen >= *times => Err(io::Error::from(io::ErrorKind::StorageFull)),
+            "full" if seen >= *times => Err(io::Error::from(io::ErrorKind::StorageFull)),
+            "readonly" if seen >= *times => Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem)),
             _ if seen != *times => Ok(()),
             "term" => signal(Signal::SIGTERM),
             "pause" => pause(),

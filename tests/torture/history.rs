@@ -1,16 +1,22 @@
 //! Row 7: the database went back in time, by a restored backup or by a failover that lost commits. Nothing may run on
 //! the journal's word then, nor on the database's.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use migengine_cli::embedded::ServerUser;
+use nix::sys::signal::Signal;
 
 use super::kinds::{KINDS, Kind};
 use super::lab::{Lab, Scratch, Table, run};
 use super::matrix::copy_dir;
 use super::oracle;
+use crate::support::process::{signal, wait_until};
 use crate::support::{Output, Project};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Commands that must not do anything to a database that went back.
 const REFUSED: &[&[&str]] = &[
@@ -67,8 +73,11 @@ pub fn restores(table: &Table, rounds: usize) {
     table.all("7 restored backup: refused", &cases, Lab::start, restored, describe);
 }
 
-/// A standby that did not get the last commits takes the place of its primary: the same cluster, an older state. What
-/// the program sees is the data folder as it was when the line to the standby broke.
+/// The port of the standby, beside the primary's in the same folder.
+const STANDBY: u16 = 6543;
+
+/// A standby that did not get the last commits is promoted, and takes the place of its primary: another timeline, an
+/// older state.
 fn failed_over(lab: &Lab, round: &usize) -> Result<(), String> {
     let kind = &KINDS[round % KINDS.len()];
     let db = lab.copy("base");
@@ -77,26 +86,47 @@ fn failed_over(lab: &Lab, round: &usize) -> Result<(), String> {
     run(&project, &["apply", "1_first", "--yes"], &[]).expect(0);
     let (data, standby) = (lab.cluster.dir().join("data"), lab.cluster.dir().join("standby"));
     let user = ServerUser::current().map_err(|error| error.to_string())?;
-    let copied = streaming_copy(lab, &user, &standby);
-    let ended = if copied { Ok(()) } else { Err("pg_basebackup did not work".to_owned()) };
-    ended?;
-    run(&project, &["apply", "--yes"], &[]).expect(0);
+    let mut follower = follow(lab, &user, &standby)?;
+    let said = |sql: &str| lab.sql_at(STANDBY, sql).unwrap_or_default();
+    wait_until("the standby streams", PATIENCE, || {
+        said("SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'") == "1"
+    });
+    let now = lab.sql("postgres", "SELECT pg_current_wal_lsn()");
+    wait_until("the standby has everything so far", PATIENCE, || {
+        said(&format!("SELECT pg_last_wal_replay_lsn() >= '{now}'")) == "t"
+    });
+    // The line breaks.
+    said("ALTER SYSTEM SET primary_conninfo = ''");
+    said("SELECT pg_reload_conf()");
+    wait_until("the line is broken", PATIENCE, || said("SELECT count(*) FROM pg_stat_wal_receiver") == "0");
+    let lost = run(&project, &["apply", "--yes"], &[]);
     lab.cluster.kill_nine();
+    let promoted = said("SELECT pg_promote(true, 60)");
+    let timeline = said("SELECT pg_is_in_recovery()");
+    signal(i32::try_from(follower.id()).unwrap(), Signal::SIGINT);
+    follower.wait().map_err(|error| error.to_string())?;
     let old = lab.cluster.dir().join(format!("old{round}"));
     std::fs::rename(&data, &old).map_err(|error| error.to_string())?;
     std::fs::rename(&standby, &data).map_err(|error| error.to_string())?;
     lab.cluster.restart();
     std::fs::remove_dir_all(&old).ok();
+    oracle::same("the promotion", &format!("{promoted} {timeline}"), "t f")?;
+    lost.expect(0);
     refused(&db, &project)
 }
 
-/// What a standby has when its line breaks now: a base backup with the log that belongs to it, ready to be promoted.
-fn streaming_copy(lab: &Lab, user: &ServerUser, to: &Path) -> bool {
+/// A standby that streams from the lab's server.
+fn follow(lab: &Lab, user: &ServerUser, to: &Path) -> Result<Child, String> {
     let program = lab.cluster.program("pg_basebackup");
     let mut command: Command = user.command(program.get_program());
     command.args(["-h", lab.cluster.dir().to_str().unwrap_or_default(), "-p", &lab.cluster.port().to_string()]);
-    command.args(["-U", "postgres", "-X", "stream", "-c", "fast", "--no-sync", "-D"]).arg(to);
-    command.status().is_ok_and(|status| status.success())
+    command.args(["-U", "postgres", "-X", "stream", "-c", "fast", "--no-sync", "-R", "-D"]).arg(to);
+    if !command.status().is_ok_and(|status| status.success()) {
+        return Err("pg_basebackup did not work".to_owned());
+    }
+    let mut postgres = user.command(lab.cluster.program("postgres").get_program());
+    postgres.arg("-D").arg(to).args(["-p", &STANDBY.to_string()]).process_group(0);
+    postgres.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())
 }
 
 /// Failovers.
@@ -107,7 +137,7 @@ pub fn failovers(table: &Table, rounds: usize) {
         let hba = vec!["local replication all trust".to_owned()];
         Lab::start_with(crate::support::Options { conf, hba, ..crate::support::Options::default() })
     };
-    table.all("7 failover without the last commits: refused", &cases, lab, failed_over, |round| format!("{round}"));
+    table.all("7 standby promoted without commits: refused", &cases, lab, failed_over, |round| format!("{round}"));
 }
 
 /// The journal's folder of an older day comes back (a machine restored from a snapshot): the database knows more.

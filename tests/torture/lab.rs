@@ -60,9 +60,13 @@ impl Lab {
 
     /// Rows as text, fields by `|`, rows by line.
     pub fn try_sql(&self, database: &str, sql: &str) -> Result<String, tokio_postgres::Error> {
+        self.ask(self.cluster.port(), database, sql)
+    }
+
+    fn ask(&self, port: u16, database: &str, sql: &str) -> Result<String, tokio_postgres::Error> {
         self.runtime.block_on(async {
             let mut config = tokio_postgres::Config::new();
-            config.host_path(self.cluster.dir()).port(self.cluster.port()).user("postgres").dbname(database);
+            config.host_path(self.cluster.dir()).port(port).user("postgres").dbname(database);
             let (client, connection) = config.connect(NoTls).await?;
             let connection = tokio::spawn(connection);
             let answer = client.simple_query(sql).await;
@@ -77,6 +81,11 @@ impl Lab {
             }
             Ok(lines.join("\n"))
         })
+    }
+
+    /// On another server beside the lab's own, under the same socket folder.
+    pub fn sql_at(&self, port: u16, sql: &str) -> Result<String, tokio_postgres::Error> {
+        self.ask(port, "postgres", sql)
     }
 
     pub fn sql(&self, database: &str, sql: &str) -> String {
@@ -255,7 +264,7 @@ impl Table {
         let bad: usize = rows.values().map(|row| row.violations.len()).sum();
         let first = rows.values().flat_map(|row| &row.violations).next().cloned().unwrap_or_default();
         assert_eq!(bad, 0, "{bad} violations; the first:\n{first}");
-        assert!(rows.values().any(|row| row.tried > 0), "nothing was tried");
+        assert!(rows.values().any(|row| row.tried > 0 || !row.note.is_empty()), "nothing was tried");
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Blow {
     Server,
     /// The journal's disk is full from here on.
     Disk,
+    /// The journal's file system is read-only from here on.
+    ReadOnly,
 }
 
 /// Where the run was heading.
@@ -165,7 +167,7 @@ pub fn cases(lab: &Lab, stages: &Stages) -> Vec<Case> {
             for (point, times) in &stage.points[format!("{way:?}").as_str()] {
                 let in_store = point.starts_with("journal.") && !Point::ALL.iter().any(|known| known.name() == point);
                 let blows: &[Blow] = if in_store {
-                    &[Blow::Kill, Blow::Disk]
+                    &[Blow::Kill, Blow::Disk, Blow::ReadOnly]
                 } else {
                     &[Blow::Kill, Blow::Term, Blow::Backend, Blow::Server]
                 };
@@ -239,7 +241,8 @@ fn struck(lab: &Lab, db: &Scratch<'_>, project: &Project, case: &Case) -> Output
     let action = match case.blow {
         Blow::Kill => "kill",
         Blow::Term => "term",
-        Blow::Disk => "eio",
+        Blow::Disk => "full",
+        Blow::ReadOnly => "readonly",
         Blow::Backend | Blow::Server => "pause",
     };
     let env = [
@@ -316,6 +319,7 @@ pub fn matrix(table: &Table, stride: usize) {
         ("1 kill matrix: terminate the backend", &[Blow::Backend]),
         ("1 kill matrix: kill -9 the server", &[Blow::Server]),
         ("10 disk full at every journal write", &[Blow::Disk]),
+        ("10 read-only file system at every write", &[Blow::ReadOnly]),
     ] {
         let chosen: Vec<Case> = all.iter().filter(|case| blows.contains(&case.blow)).cloned().collect();
         // A stride that shares no factor with the number of points goes through all of them in turn.

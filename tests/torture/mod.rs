@@ -7,6 +7,7 @@ pub mod kinds;
 pub mod lab;
 pub mod matrix;
 pub mod oracle;
+pub mod power;
 pub mod proxy;
 pub mod races;
 pub mod random;
