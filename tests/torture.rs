@@ -1,5 +1,6 @@
 //! The crash laboratory. `cargo test --test torture` tries a small share of everything; `make torture` all of it, with
-//! ROUNDS and SEED for what is random, STRIDE to try every n-th case only, and ONLY for the rows whose number it is.
+//! ROUNDS and SEED for what is random, STRIDE to try every n-th case only, and ONLY for the rows whose number it is,
+//! KIND to try one kind of step in the kill matrix.
 #![allow(clippy::unwrap_used)]
 
 #[path = "support/mod.rs"]

@@ -6,9 +6,10 @@ stall is seen by every request in it), four reads to one write, on a table of a 
 is made by psql as it is, by psql with the usual advice (lock_timeout = 5s, tried again), and by migengine.
 
 Writes benches/RESULTS-traffic.md and benches/traffic.svg. Needs PostgreSQL's server programs and pgbench, Python 3.9,
-and a release build; `make bench-traffic` sees to it. ROWS, RATE and ONLY (scenarios by name) change what is run.
+and a release build; `make bench-traffic` sees to it. ROWS, RATE and ONLY (scenarios by name) change what is run, and LIMIT
+is the longest that any one migration may take, in seconds.
 """
-import datetime, glob, os, pathlib, platform, pwd, random, shutil, signal, subprocess, sys, tempfile, time
+import datetime, glob, os, pathlib, platform, pwd, random, re, shutil, signal, subprocess, sys, tempfile, time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -16,6 +17,9 @@ MIGENGINE = pathlib.Path(os.environ.get("MIGENGINE", ROOT / "target/release/mige
 ROWS = int(os.environ.get("ROWS", 1_000_000))
 RATE = int(os.environ.get("RATE", 200))
 ONLY = os.environ.get("ONLY", "").split()
+LIMIT = float(os.environ.get("LIMIT", 120))
+# Nobody lets go of the table in these, so that waiting longer shows nothing more.
+FOREVER = {"idle": 12.0, "prepared": 12.0}
 WARM_UP, TAIL = 4.0, 2.0
 TOOLS = ["psql", "psql 5s", "migengine"]
 COLORS = {"psql": "#c0392b", "psql 5s": "#e08e0b", "migengine": "#1f77b4"}
@@ -37,7 +41,14 @@ SCENARIOS = [
     ("overlap", "ALTER TABLE behind readers that overlap for ever", ["ALTER TABLE users ADD COLUMN a int;"],
      ["--lock-wait", "8s"], "overlap"),
     ("autovacuum", "ALTER TABLE behind autovacuum", ["ALTER TABLE users ADD COLUMN a int;"], [], "autovacuum"),
-    ("rewrite", "int to bigint: a rewrite", ["ALTER TABLE users ALTER COLUMN visits TYPE bigint;"], [], None),
+    ("idle", "ALTER TABLE behind a session idle in its transaction", ["ALTER TABLE users ADD COLUMN a int;"],
+     ["--lock-wait", "4s"], "idle"),
+    ("prepared", "ALTER TABLE behind a prepared transaction", ["ALTER TABLE users ADD COLUMN a int;"], [], "prepared"),
+    ("refused", "int to bigint in a protected environment, without permission",
+     ["ALTER TABLE users ALTER COLUMN visits TYPE bigint;"], ["--env", "prod"], None),
+    ("rewrite", "int to bigint with permission and a budget of 250 ms",
+     ["-- Allow: rewrite(users.visits) -- \"measured\"\n\nALTER TABLE users ALTER COLUMN visits TYPE bigint;"],
+     ["--env", "prod", "--lock-budget", "250ms"], None),
     ("not-null", "SET NOT NULL the safe way", [
         "ALTER TABLE users ADD CONSTRAINT n CHECK (name IS NOT NULL) NOT VALID;",
         "ALTER TABLE users VALIDATE CONSTRAINT n;",
@@ -48,6 +59,12 @@ SCENARIOS = [
         "ALTER TABLE users VALIDATE CONSTRAINT f;",
     ], [], None),
     ("index", "CREATE INDEX CONCURRENTLY", ["CREATE INDEX CONCURRENTLY users_name ON users (name);"], [], None),
+    ("index-killed", "CREATE INDEX CONCURRENTLY, killed half-way and gone on with",
+     ["CREATE INDEX CONCURRENTLY users_name ON users (name);"], [], "kill index"),
+    ("backfill", "a backfill of every row",
+     ["-- chunk: users by id, target 100ms\nUPDATE users SET touched = touched + 1;"], [], None),
+    ("backfill-killed", "a backfill of every row, killed ten times",
+     ["-- chunk: users by id, target 100ms\nUPDATE users SET touched = touched + 1;"], [], "kill backfill"),
 ]
 
 
@@ -76,7 +93,7 @@ class Server:
         self.run(["initdb", "-D", data, "-A", "trust", "-U", "bench", "--no-sync"])
         settings = {
             "listen_addresses": "''", "unix_socket_directories": f"'{self.dir}'", "shared_buffers": "256MB",
-            "max_wal_size": "4GB", "autovacuum_naptime": "1s", "max_connections": "50",
+            "max_wal_size": "4GB", "max_prepared_transactions": "4", "autovacuum_naptime": "1s", "max_connections": "50",
         }
         with open(data + "/postgresql.conf", "a") as conf:
             conf.writelines(f"{key} = {value}\n" for key, value in settings.items())
@@ -110,8 +127,8 @@ def fresh(server, scenario):
     server.psql("CREATE DATABASE bench", "postgres")
     server.psql(f"""
         CREATE TABLE teams (id int PRIMARY KEY); INSERT INTO teams SELECT generate_series(1, 100);
-        CREATE TABLE users (id int PRIMARY KEY, name text, team int, visits int NOT NULL DEFAULT 0)
-          WITH (autovacuum_enabled = false);
+        CREATE TABLE users (id int PRIMARY KEY, name text, team int, visits int NOT NULL DEFAULT 0,
+            touched int NOT NULL DEFAULT 0) WITH (autovacuum_enabled = false);
         INSERT INTO users SELECT i, 'user ' || i, 1 + i % 100 FROM generate_series(1, {ROWS}) i;
     """)
     server.psql("VACUUM ANALYZE users")
@@ -128,26 +145,46 @@ def fresh(server, scenario):
 
 def in_the_way(server, kind):
     """Those who hold the table when the migration begins."""
-    sql = {"reader": READER.format(seconds=6), "overlap": READER.format(seconds=1.5) * 40}.get(kind)
+    if kind == "prepared":
+        server.psql("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE; PREPARE TRANSACTION 'forgotten'")
+        time.sleep(5.5)  # Long enough not to be taken for one that is about to end.
+    sql = {"reader": READER.format(seconds=6), "overlap": READER.format(seconds=1.5) * 40,
+           "idle": "BEGIN; SELECT count(*) FROM users WHERE id < 10;\n"}.get(kind)
     sessions = []
-    for _ in range({"reader": 1, "overlap": 2}.get(kind, 0)):
+    for _ in range({"reader": 1, "overlap": 2, "idle": 1}.get(kind, 0)):
         command = [f"{BIN}/psql", "-qX", "-h", server.dir, "-U", "bench", "-d", "bench"]
         session = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
                                    env={**os.environ, "PGAPPNAME": "report"})
         session.stdin.write(sql)
-        session.stdin.close()
+        session.stdin.flush()
+        if kind != "idle":
+            session.stdin.close()
         sessions.append(session)
         time.sleep(0.7)
     return sessions
 
 
-def migrate_psql(server, scripts, setup, tries):
+def run_limited(command, limit, **more):
+    """Nothing runs longer than the limit, so that the benchmark ends."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+    try:
+        out, err = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return None
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def migrate_psql(server, scripts, setup, tries, limit):
     for script in scripts:
         for left in reversed(range(tries)):
             transaction = [] if "CONCURRENTLY" in script else ["-1"]
-            done = subprocess.run(
+            done = run_limited(
                 [f"{BIN}/psql", "-qX", "-v", "ON_ERROR_STOP=1", "-h", server.dir, "-U", "bench", "-d", "bench", *transaction,
-                 "-c", setup or "SELECT 1", "-c", script], capture_output=True, text=True)
+                 "-c", setup or "SELECT 1", "-c", script], limit)
+            if done is None:
+                return f"stopped after {limit:.0f} s"
             if done.returncode == 0:
                 break
             if not left:
@@ -156,21 +193,72 @@ def migrate_psql(server, scripts, setup, tries):
     return "done"
 
 
-def migrate(tool, server, scripts, options, folder):
+def migrate(tool, server, scripts, options, folder, blocker):
+    limit = min(LIMIT, FOREVER.get(blocker, LIMIT))
     if tool == "psql":
-        return migrate_psql(server, scripts, None, 1)
+        return migrate_psql(server, scripts, None, 1, limit)
     if tool == "psql 5s":
-        return migrate_psql(server, scripts, "SET lock_timeout = '5s'", 3)
+        return migrate_psql(server, scripts, "SET lock_timeout = '5s'", 3, limit)
     migrations = pathlib.Path(folder) / "migrations"
     migrations.mkdir()
     for number, script in enumerate(scripts, 1):
         (migrations / f"{number:03}_change.sql").write_text(script + "\n")
     env = {key: value for key, value in os.environ.items() if not key.startswith(("PG", "MIGENGINE", "DATABASE"))}
-    done = subprocess.run([MIGENGINE, "--database-url", server.url(), "--format", "json", "apply", "--yes", *options],
-                          cwd=folder, env={**env, "HOME": folder}, capture_output=True, text=True)
+    (pathlib.Path(folder) / "migengine.toml").write_text("[env.prod]\nprotected = true\n")
+    command = [MIGENGINE, "--database-url", server.url(), "--format", "json", "apply", "--yes"]
+    around = {"cwd": folder, "env": {**env, "HOME": folder}}
+    if blocker and blocker.startswith("kill"):
+        kills = killed(server, command + options, around, 10 if "backfill" in blocker else 1)
+        options, words = ["--resume"], f", killed {kills} times"
+    else:
+        words = ""
+    confirm = ["--confirm", "bench"] if "prod" in options else []
+    done = run_limited(command + options + confirm, limit, **around)
+    if done is None:
+        return f"stopped after {limit:.0f} s"
     if done.returncode == 0:
-        return "done"
-    return f"gave up, exit {done.returncode}"
+        return "done" + words
+    code = re.search(r"error\[(ME\d+)\]|\[(ME\d+)\]", done.stderr)
+    return f"gave up, exit {done.returncode}" + (f", {code.group(1) or code.group(2)}" if code else "")
+
+
+def killed(server, command, around, times):
+    """Kills the runner again and again while it is at work, each time when there is something new to lose."""
+    index = "SELECT count(*) FROM pg_stat_progress_create_index"
+    batches = "SELECT coalesce(sum(batches), 0) FROM migengine.progress"
+    done, seen = 0, 0
+    while done < times:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **around)
+        until = time.time() + LIMIT / times
+        while process.poll() is None and time.time() < until:
+            if times == 1 and server.psql(index) != "0":
+                time.sleep(0.2)
+                break
+            if times > 1 and server.psql("SELECT to_regclass('migengine.progress') IS NOT NULL") == "t":
+                now = int(server.psql(batches))
+                if now > seen:
+                    seen = now
+                    break
+            time.sleep(0.02)
+        if process.poll() is not None:
+            return done  # It was through before the next blow fell.
+        process.kill()
+        process.wait()
+        done += 1
+        command = [word for word in command if word != "--resume"] + ["--resume"]
+    return done
+
+
+def verdict(server, name, tool):
+    """What must be true afterwards, whoever did it."""
+    if name.startswith("index"):
+        valid = server.psql("SELECT count(*) FILTER (WHERE indisvalid), count(*) FILTER (WHERE NOT indisvalid) "
+                            "FROM pg_index WHERE indrelid = 'users'::regclass AND NOT indisprimary")
+        return "" if valid == "1|0" else f" (indexes valid|invalid: {valid})"
+    if name.startswith("backfill"):
+        wrong = server.psql("SELECT count(*) FROM users WHERE touched <> 1")
+        return ", every row once" if wrong == "0" else f" ({wrong} rows not exactly once)"
+    return ""
 
 
 def cell(server, scenario, tool):
@@ -184,9 +272,12 @@ def cell(server, scenario, tool):
         time.sleep(WARM_UP)
         sessions = in_the_way(server, blocker)
         began = time.time()
-        outcome = migrate(tool, server, scripts, options, folder)
+        outcome = migrate(tool, server, scripts, options, folder, blocker)
         ended = time.time()
+        outcome += verdict(server, name, tool)
         time.sleep(TAIL)
+        if blocker == "prepared":
+            server.psql("ROLLBACK PREPARED 'forgotten'")
         for session in sessions:
             session.kill()
         # The signal of its own time limit: it answers what is under way, and writes its log to the end.

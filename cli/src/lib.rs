@@ -14,6 +14,7 @@ pub mod error;
 pub mod execute;
 pub mod journals;
 pub mod manner;
+pub mod meant;
 pub mod outcome;
 pub mod project;
 pub mod render;

@@ -145,6 +145,7 @@ pub fn failure(run: &RunSnapshot) -> Option<&Failure> {
 /// A failure as JSON, with everything the server said.
 #[must_use]
 pub fn failure_json(failure: &Failure) -> Value {
+    let named = |index: usize| failure.objects.get(index).filter(|name| !name.is_empty());
     json!({
         "code": failure.code,
         "sqlstate": failure.sqlstate,
@@ -155,6 +156,9 @@ pub fn failure_json(failure: &Failure) -> Value {
         "detail": failure.detail,
         "hint": failure.hint,
         "statement": failure.statement,
+        "context": failure.context,
+        "schema": named(0), "table": named(1), "object_column": named(2), "constraint": named(3),
+        "advice": migengine_engine::pg::sqlstate::advice(failure),
     })
 }
 

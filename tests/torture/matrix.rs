@@ -161,7 +161,8 @@ pub fn copy_dir(from: &Path, to: &Path) {
 /// Every case. Points inside the journal's store mean something to the process and to its disk only.
 pub fn cases(lab: &Lab, stages: &Stages) -> Vec<Case> {
     let mut cases = Vec::new();
-    for kind in 0..KINDS.len() {
+    let only = std::env::var("KIND").ok();
+    for kind in (0..KINDS.len()).filter(|kind| only.as_ref().is_none_or(|only| KINDS[*kind].name == only)) {
         let stage = stages.get(lab, kind);
         for way in [Way::Forward, Way::Back] {
             for (point, times) in &stage.points[format!("{way:?}").as_str()] {

@@ -21,6 +21,7 @@ use crate::error::{CommandError, Exit};
 use crate::execute::{ENGINE, Ending, Stage, Start};
 use crate::journals::{self, OpenJournal};
 use crate::manner;
+use crate::meant::meant;
 use crate::outcome::{self, Asked};
 use crate::project::{self, Project};
 use crate::render;
@@ -125,7 +126,9 @@ pub async fn conclude(
                 render::data(&object.to_string());
             }
             let error = ending.error.or_else(|| ending.run.as_ref().and_then(rest_error));
-            if let Some(error) = error {
+            if let Some(mut error) = error {
+                let meant = error.failure.as_deref().and_then(|failure| meant(context, failure));
+                error.next.splice(0..0, meant);
                 render::line(render::error_text(&error, context.look.color).trim_end());
             }
             Ok(ending.exit)

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use migengine_engine::diag::{Diagnostic, Severity};
+use migengine_engine::pg::sqlstate::advice;
 use migengine_engine::run::failure::Failure;
 
 use crate::error::CommandError;
@@ -101,6 +102,9 @@ fn server_words(failure: &Failure, paint: Paint) -> String {
         if let Some(said) = said {
             let _ = writeln!(text, "   = {word}: {}", said.replace('\n', "\n     "));
         }
+    }
+    for line in advice(failure) {
+        let _ = writeln!(text, "   = advice: {line}");
     }
     text
 }

@@ -1,9 +1,11 @@
 //! What each SQLSTATE means for a migration: whether the step may run again, and what a person should do.
 //! The codes are those of <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 
+mod advice;
 mod server_error;
 mod table;
 
+pub use advice::{advice, missing_name, nearest};
 pub use server_error::{Lost, LostKind, ServerError};
 pub use table::ENTRIES;
 
