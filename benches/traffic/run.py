@@ -47,7 +47,7 @@ SCENARIOS = [
     ("refused", "int to bigint in a protected environment, without permission",
      ["ALTER TABLE users ALTER COLUMN visits TYPE bigint;"], ["--env", "prod"], None),
     ("rewrite", "int to bigint with permission and a budget of 250 ms",
-     ["-- Allow: rewrite(users.visits) -- \"measured\"\n\nALTER TABLE users ALTER COLUMN visits TYPE bigint;"],
+     ["-- Allow: rewrite(users) -- \"measured\"\n\nALTER TABLE users ALTER COLUMN visits TYPE bigint;"],
      ["--env", "prod", "--lock-budget", "250ms"], None),
     ("not-null", "SET NOT NULL the safe way", [
         "ALTER TABLE users ADD CONSTRAINT n CHECK (name IS NOT NULL) NOT VALID;",
