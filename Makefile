@@ -1,7 +1,8 @@
 # make demo    migrate a sample shop on a private PostgreSQL, and look at the result
 # make test    every test
 # make lint    formatting, clippy, the purity of the engine, documentation
-# make bench   the benchmarks
+# make bench   the benchmarks, against psql and the peers
+# make instructions  counts the instructions of the hot paths and holds them against benches/instructions.txt
 # make bench-traffic  what the application notices of a migration, against psql (takes some minutes)
 # make torture kills the program and its server at every point and at random; see ROUNDS, SEED, STRIDE and ONLY below
 #
@@ -12,7 +13,7 @@ MIGENGINE = target/release/migengine
 # Where the demonstration runs, and keeps its journal. Its database stays between runs; see `migengine --help`.
 DEMO = target/demo
 
-.PHONY: demo test lint bench bench-traffic torture build postgres
+.PHONY: demo test lint bench bench-peers instructions bench-traffic torture build postgres
 
 demo: postgres build
 	@mkdir -p $(DEMO)
@@ -42,11 +43,22 @@ lint:
 	$(CARGO) check --locked --package migengine-engine --no-default-features
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
-# Against psql (and sqlx-cli, where it is installed), interleaved, medians: on the spot, and over a line with a round trip
-# of 20 ms.
-bench: postgres build
-	$(CARGO) run --locked --release --package migengine-benches --bin compare -- 1000 0 3
-	$(CARGO) run --locked --release --package migengine-benches --bin compare -- 200 20 3
+# Against psql and every peer that can be installed (benches/peers), interleaved, medians: on the spot, through a proxy, and
+# over lines with a round trip of 5, 20 and 50 ms. Tables go to stdout, plots to target/bench.
+COMPARE = $(CARGO) run --quiet --locked --release --package migengine-benches --bin compare --
+bench: postgres build bench-peers
+	@mkdir -p target/bench
+	$(COMPARE) 1000 local 5 target/bench/1000-local.svg
+	$(COMPARE) 1000 0 3 target/bench/1000-0ms.svg
+	for ms in 5 20 50; do $(COMPARE) 200 $$ms 3 target/bench/200-$${ms}ms.svg || exit 1; done
+
+# Each in a folder of its own below target/peers. sqlx-cli and refinery are compiled, which takes some minutes each.
+bench-peers:
+	benches/peers/all.sh
+
+# Guards the hot paths against becoming slower, by counting instructions: a busy machine does not change them.
+instructions:
+	benches/instructions.sh
 
 bench-traffic: postgres build
 	python3 benches/traffic/run.py

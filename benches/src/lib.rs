@@ -1,6 +1,7 @@
 //! What the benchmarks share: sets of migrations, a line with a delay, medians.
 
 pub mod peers;
+pub mod plot;
 pub mod proxy;
 pub mod sets;
 

@@ -1,4 +1,4 @@
-//! Row 2: random graphs of migrations, killed at random times, several times over, brought to their end or back.
+//! Row 2: random graphs of migrations, run on one to three sessions, killed at random times, several times over, brought to their end or back.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -108,9 +108,10 @@ fn test(lab: &Lab, seed: u64) -> Result<(), String> {
     let back = rng.below(2) == 0;
     let span = Duration::from_millis(150 + rng.below(400));
     let mut log = format!("{:#?}\n", graph.migrations);
-    disturbed(&project, &["apply", "--yes"], &mut rng, span, &mut log);
+    let jobs = (1 + rng.below(3)).to_string();
+    disturbed(&project, &["apply", "--yes", "--jobs", &jobs], &mut rng, span, &mut log);
     for _ in 0..rng.below(3) {
-        disturbed(&project, &["apply", "--resume", "--yes"], &mut rng, span, &mut log);
+        disturbed(&project, &["apply", "--resume", "--yes", "--jobs", &jobs], &mut rng, span, &mut log);
     }
     let end = if back { unwind(&db, &project, &mut rng, span, &mut log) } else { resume(&project, &mut log) };
     let check = || {
