@@ -62,7 +62,7 @@ fn a_protected_environment_is_changed_only_under_its_databases_name() {
     let refused = scene.project.run_json(&["--env", "production", "apply", "--yes", "--confirm", "other"], 5);
     assert_eq!(refused["error"]["code"], "ME702", "{refused}");
     assert_eq!(scene.everything(), before, "a refusal must leave no trace, not even the engine's tables");
-    scene.run(&["--env", "production", "apply", "--yes", "--confirm", &name]).expect(0);
+    scene.run(&["--env", "production", "apply", "--yes", "--confirm", &name, "--no-backup", "a test"]).expect(0);
     let kept = notes(&scene, "confirmed");
     assert!(kept.len() == 1 && kept[0].contains("--confirm"), "the journal must keep the word: {kept:?}");
     // The same project without that environment asks nobody.
@@ -114,12 +114,15 @@ fn reversing_and_going_on_need_the_name_too() {
     }
     assert_eq!(scene.everything(), before);
     scene.db.psql("INSERT INTO effects (what) VALUES ('go')");
-    scene.run(&["apply", "--resume", "--yes", "--confirm", &name]).expect(0);
+    scene.run(&["apply", "--resume", "--yes", "--confirm", &name, "--no-backup", "a test"]).expect(0);
     scene.run(&["rollback", "--last", "1"]).expect(5);
     // Nobody rehearsed it: that takes a word of its own.
-    let refused = scene.run(&["rollback", "--last", "1", "--yes", "--confirm", &name]).expect(5);
+    let refused =
+        scene.run(&["rollback", "--last", "1", "--yes", "--confirm", &name, "--no-backup", "a test"]).expect(5);
     assert!(refused.stderr.contains("ME624") && refused.stderr.contains("003_m_rollback.sql"), "{refused}");
-    scene.run(&["rollback", "--last", "1", "--yes", "--confirm", &name, "--unproven"]).expect(0);
+    scene
+        .run(&["rollback", "--last", "1", "--yes", "--confirm", &name, "--no-backup", "a test", "--unproven"])
+        .expect(0);
     assert!(notes(&scene, "unproven")[0].contains("003_m_rollback.sql"));
     assert_eq!(scene.history(), "001_m:applied 002_m:applied");
 }
@@ -132,11 +135,11 @@ fn a_person_at_a_terminal_sees_what_would_happen_and_types_the_name() {
     scene.project.pair("002_big", "CREATE INDEX ON effects (what);", "DROP INDEX effects_what_idx;");
     let before = scene.everything();
     for wrong in ["yes\n", "\n", "\u{4}"] {
-        let output = at_a_terminal(&scene.project, &["apply"], wrong).expect(5);
+        let output = at_a_terminal(&scene.project, &["apply", "--no-backup", "a test"], wrong).expect(5);
         assert!(output.stderr.contains("ME702") || output.stderr.contains("ME701"), "{output}");
     }
     assert_eq!(scene.everything(), before);
-    let output = at_a_terminal(&scene.project, &["apply"], &format!("{name}\n")).expect(0);
+    let output = at_a_terminal(&scene.project, &["apply", "--no-backup", "a test"], &format!("{name}\n")).expect(0);
     for part in ["the mark that", "target: ", "apply 2 migrations", "001_m", "MH0", "type the name of the database"] {
         assert!(output.stderr.contains(part), "the screen must show {part:?}: {output}");
     }
@@ -152,7 +155,7 @@ fn data_is_lost_in_a_protected_database_only_where_the_author_allowed_it() {
     let name = scene.db.name().to_owned();
     scene.run(&["apply"]).expect(0);
     scene.run(&["protect"]).expect(0);
-    let word = ["--yes", "--confirm", &name];
+    let word = ["--yes", "--confirm", &name, "--no-backup", "a test"];
     scene.project.pair("002_drop", "ALTER TABLE t001 DROP COLUMN n;", "ALTER TABLE t001 ADD n int;");
     let before = scene.everything();
     let refused = scene.project.run_json(&[&["apply"][..], &word].concat(), 5);

@@ -7,7 +7,9 @@ use migengine_engine::drive::StepScripts;
 use migengine_engine::hazard::{self, refusals};
 use migengine_engine::migration::Script;
 use migengine_engine::pg::read::DatabaseState;
+use migengine_engine::pg::session::Session;
 use migengine_engine::pg::target::{Host, Target};
+use migengine_engine::preflight::Verdict;
 use migengine_engine::protect::window::Standing;
 use migengine_engine::protect::{Admission, Consent, Protection, admission, hosted};
 use migengine_engine::run::event::Event;
@@ -17,7 +19,7 @@ use tokio::sync::{oneshot, watch};
 use crate::args::RunOptions;
 use crate::context::{Context, now};
 use crate::error::CommandError;
-use crate::render;
+use crate::{preflight, render};
 
 /// What is about to happen, and to which database.
 pub struct Intention<'a> {
@@ -25,8 +27,12 @@ pub struct Intention<'a> {
     pub context: &'a Context,
     /// The database.
     pub target: &'a Target,
+    /// A session that may be asked.
+    pub session: &'a Session,
     /// What was read of it.
     pub state: &'a DatabaseState,
+    /// Whether a run begins, or goes on.
+    pub beginning: Beginning,
     /// What was typed.
     pub options: &'a RunOptions,
     /// The scripts that would run, in that order.
@@ -35,6 +41,15 @@ pub struct Intention<'a> {
     pub loss: Loss<'a>,
     /// What would happen, for people: several lines.
     pub picture: &'a dyn Fn() -> String,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// Nothing has happened yet.
+    New,
+    /// It was admitted before, when it began. The backup of then is the one to go back to.
+    Again,
 }
 
 /// What may be done about data that a script loses and no `Allow` line accepts.
@@ -95,15 +110,23 @@ impl Intention<'_> {
     /// Why it may not begin; nothing was changed.
     pub async fn admit(&self, stop: &watch::Receiver<bool>) -> Result<Vec<Event>, CommandError> {
         let protection = self.context.protection(self.state.ledger.as_ref());
+        let consent = consent(self.options.yes, self.options.confirm.clone());
+        let asking = admission(&protection, &consent, &self.state.server.database) == Admission::Ask;
         let mut notes = Vec::new();
+        if !asking {
+            notes.extend(confirmed(self, &protection, &consent, stop).await?);
+        }
         notes.extend(self.window()?);
         if protection.is_on() {
             notes.extend(self.hazards()?);
         } else {
             self.warn_of_hosts();
         }
-        let consent = consent(self.options.yes, self.options.confirm.clone());
-        notes.extend(confirmed(self, &protection, &consent, stop).await?);
+        notes.extend(self.preflight(protection.is_on()).await?);
+        // Nobody is asked for what would be refused afterwards.
+        if asking {
+            notes.extend(confirmed(self, &protection, &consent, stop).await?);
+        }
         Ok(notes)
     }
 
@@ -138,19 +161,48 @@ impl Intention<'_> {
         }
     }
 
+    /// The checks of server, rights, backups and rows.
+    async fn preflight(&self, protected: bool) -> Result<Vec<Event>, CommandError> {
+        let (sources, limits) = (self.context.backups()?, self.context.row_limits(self.options)?);
+        let inspected = preflight::inspect(self.context, self.session, self.state, &self.scripts).await?;
+        let mut checks = inspected.checks;
+        let mut notes = Vec::new();
+        if let (Beginning::New, None) = (self.beginning, &self.options.no_backup) {
+            let archiver = inspected.facts.as_ref().and_then(|facts| facts.archiver.as_ref());
+            let found = sources.check(self.state.server.system, archiver, now(), protected).await;
+            if matches!(found.verdict, Verdict::Ok | Verdict::Warn) {
+                notes.push(note("backup", found.says.clone()));
+            }
+            checks.push(found);
+        }
+        notes.extend(
+            self.options.no_backup.as_ref().map(|why| note("no-backup", format!("without a backup, because: {why}"))),
+        );
+        if let Some(limits) = limits.filter(|_| !inspected.asks.rows.is_empty()) {
+            checks.push(preflight::rows(self.session, &inspected.asks, inspected.facts.as_ref(), limits).await?);
+        }
+        preflight::heed(self.context, &checks)?;
+        Ok(notes)
+    }
+
     /// Hosted databases are seldom somebody's own.
     fn warn_of_hosts(&self) {
-        let service = self.target.servers.iter().find_map(|server| match &server.host {
-            Host::Tcp(name) => hosted::service(name),
-            Host::Unix(dir) => hosted::service(&dir.to_string_lossy()),
-        });
-        if let Some(service) = service {
+        if let Some(service) = hosted_at(self.target) {
             self.context.tell(&format!(
                 "warning: {} looks like a database at {service}, and nothing protects it: migengine protect",
                 self.target
             ));
         }
     }
+}
+
+/// The service that hosts the target, where its name tells.
+#[must_use]
+pub fn hosted_at(target: &Target) -> Option<&'static str> {
+    target.servers.iter().find_map(|server| match &server.host {
+        Host::Tcp(name) => hosted::service(name),
+        Host::Unix(dir) => hosted::service(&dir.to_string_lossy()),
+    })
 }
 
 /// Whether somebody gave their word for a change to a database, beforehand or now.

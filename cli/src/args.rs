@@ -119,6 +119,12 @@ pub struct RunOptions {
     /// Go ahead outside of the maintenance windows; the reason is kept in the journal.
     #[arg(long, value_name = "REASON", value_parser = reason)]
     pub outside_window: Option<String>,
+    /// Go ahead without a backup; the reason is kept in the journal.
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    pub no_backup: Option<String>,
+    /// Do not look for rows that would break pending constraints.
+    #[arg(long)]
+    pub no_data_checks: bool,
 }
 
 /// What to do about sessions in the way.
@@ -156,7 +162,11 @@ fn positive(text: &str) -> Result<Duration, String> {
     if limit < Duration::from_millis(1) { Err("it must be 1ms at least".to_owned()) } else { Ok(limit) }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A duration as the command line takes it.
+///
+/// # Errors
+/// It is none.
+pub fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a number and a unit: 100ms, 2s, 10m, 2h".to_owned())
 }
 
@@ -191,6 +201,8 @@ pub enum Command {
     Rehearse(commands::rehearse::RehearseArgs),
     /// Show a schema, or the difference of two.
     Schema(commands::schema::SchemaArgs),
+    /// Check everything that a run depends on: server, rights, files, backups, rows. Changes nothing.
+    Doctor(commands::doctor::DoctorArgs),
     /// Compare the database with what was rehearsed.
     Drift(commands::drift::DriftArgs),
     /// Mark the database, so that changes to it need its name typed; or take the mark off.

@@ -50,6 +50,55 @@ pub struct Section {
     /// When changes are welcome: one window or a list of them.
     #[serde(default, deserialize_with = "windows")]
     pub window: Option<Windows>,
+    /// Whether rows are looked at before a run that would break pending constraints.
+    pub data_checks: Option<bool>,
+    /// How long one look at rows may take.
+    pub data_check_timeout: Option<String>,
+    /// How to find out whether there is a backup, and whether to make one.
+    pub backup: Option<Backup>,
+}
+
+/// `[backup]` or `[env.NAME.backup]`. One source that proves a backup is enough.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backup {
+    /// How old a backup may be.
+    pub max_age: Option<String>,
+    /// How long one source may take to answer.
+    pub timeout: Option<String>,
+    /// A program that exits with 0 where there is a backup, and may print `{"finished_at": "…"}`.
+    pub command: Option<Vec<String>>,
+    /// The stanza of pgBackRest.
+    pub pgbackrest: Option<String>,
+    /// Ask WAL-G.
+    #[serde(default)]
+    pub walg: bool,
+    /// The archiver's last success counts.
+    #[serde(default)]
+    pub archiver: bool,
+    /// Run pg_dump before the first step.
+    #[serde(default)]
+    pub dump: bool,
+    /// What is dumped.
+    #[serde(default)]
+    pub dump_tables: DumpTables,
+    /// Folder of the dumps.
+    pub dump_dir: Option<PathBuf>,
+    /// A program that takes the dump on its standard input instead.
+    pub dump_command: Option<Vec<String>>,
+    /// How long a dump may take.
+    pub dump_timeout: Option<String>,
+}
+
+/// What a dump holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DumpTables {
+    /// The database.
+    #[default]
+    All,
+    /// The tables that the pending steps lock or change.
+    Touched,
 }
 
 /// What to do where the database is not as it was rehearsed.
@@ -86,6 +135,9 @@ struct File {
     protected: Option<bool>,
     #[serde(default, deserialize_with = "windows")]
     window: Option<Windows>,
+    data_checks: Option<bool>,
+    data_check_timeout: Option<String>,
+    backup: Option<Backup>,
 }
 
 /// A window, or a list of windows. What is wrong with one is told with its line.
@@ -173,6 +225,9 @@ fn parse(text: &str, name: &str, env: Option<&str>) -> Result<Section, CommandEr
         drift: picked.drift.or(file.drift),
         protected: picked.protected.or(file.protected),
         window: picked.window.or(file.window),
+        data_checks: picked.data_checks.or(file.data_checks),
+        data_check_timeout: picked.data_check_timeout.or(file.data_check_timeout),
+        backup: picked.backup.or(file.backup),
         ..picked
     })
 }
@@ -215,6 +270,7 @@ mod tests {
                 "migengine.toml:2:10: there is no time zone `Europe/B",
             ),
             ("window = [\"Sat 02:00-05:00 UTC\",\n \"Sun 2 UTC\"]\n", None, "migengine.toml:1:10: `2` are no hours"),
+            ("[backup]\nmaxage = \"1h\"\n", None, "migengine.toml:2:1: unknown field `maxage`"),
             ("window = 3\n", None, "migengine.toml:1:10: invalid type"),
             ("[env.p]\n", Some("q"), "migengine.toml has no section [env.q] (p)"),
         ] {

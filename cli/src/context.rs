@@ -15,10 +15,12 @@ use migengine_engine::protect::Protection;
 use migengine_engine::protect::window::Windows;
 
 use crate::args::{Color, Format, Global, RunOptions};
+use crate::backup::Sources;
 use crate::config::{self, DriftPolicy, Section};
 use crate::embedded::{self, Embedded};
 use crate::error::CommandError;
 use crate::journals::JournalPlace;
+use crate::preflight::RowLimits;
 
 /// Where things go and how they look.
 #[derive(Debug, Clone, Copy)]
@@ -163,6 +165,30 @@ impl Context {
         self.section.window.clone().unwrap_or_default()
     }
 
+    /// How to find out whether there is a backup.
+    ///
+    /// # Errors
+    /// A value of the section that cannot be understood.
+    pub fn backups(&self) -> Result<Sources, CommandError> {
+        Sources::new(self.section.backup.clone())
+    }
+
+    /// How far rows are looked at before a run; absent where they are not.
+    ///
+    /// # Errors
+    /// A duration in the configuration that is none.
+    pub fn row_limits(&self, options: &RunOptions) -> Result<Option<RowLimits>, CommandError> {
+        if options.no_data_checks || self.section.data_checks == Some(false) {
+            return Ok(None);
+        }
+        let text = self.section.data_check_timeout.as_deref().unwrap_or("2s");
+        let each = parse_duration(text).ok_or_else(|| {
+            let what = format!("data_check_timeout = \"{text}\" is no duration: write 100ms, 2s or 10m");
+            CommandError::usage("ME007", what)
+        })?;
+        Ok(Some(RowLimits::of_a_run(positive("data_check_timeout", each)?)))
+    }
+
     /// The limits of a run.
     ///
     /// # Errors
@@ -179,6 +205,9 @@ impl Context {
             });
             flag.map_or_else(|| parsed.unwrap_or(Ok(default)), Ok)
         };
+        // What cannot be understood is told before anything is looked at.
+        self.row_limits(options)?;
+        self.backups()?;
         let section = &self.section;
         let guard = GuardLimits::default();
         Ok(Limits {

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod args;
+pub mod backup;
 pub mod chronicle;
 pub mod commands;
 pub mod config;
@@ -16,6 +17,8 @@ pub mod journals;
 pub mod manner;
 pub mod meant;
 pub mod outcome;
+pub mod preflight;
+pub mod program;
 pub mod project;
 pub mod render;
 pub mod runs;
@@ -118,6 +121,7 @@ async fn look(context: &Context, command: &Command) -> Result<Exit, CommandError
         Command::Schema(args) => commands::schema::run(context, args).await,
         Command::Pause(args) => commands::pause::run(context, args).await,
         Command::Resume => commands::resume::run(context).await,
+        Command::Doctor(args) => commands::doctor::run(context, args).await,
         Command::Drift(args) => commands::drift::run(context, args).await,
         Command::Apply(_) | Command::Rollback(_) | Command::Resolve(_) | Command::Rehearse(_) | Command::Protect(_) => {
             Ok(Exit::Done)

@@ -11,6 +11,7 @@ pub mod migration;
 #[cfg(feature = "postgres")]
 pub mod pg;
 pub mod plan;
+pub mod preflight;
 pub mod protect;
 pub mod rehearse;
 pub mod run;

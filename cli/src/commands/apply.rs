@@ -11,7 +11,7 @@ use migengine_engine::run::event::Event;
 use migengine_engine::run::state::{Direction, Manner, RunKind};
 use tokio::sync::watch;
 
-use crate::admission::{self, Intention, Loss};
+use crate::admission::{self, Beginning, Intention, Loss};
 use crate::args::{Format, RunOptions};
 use crate::commands::rollback::{self, RollbackArgs};
 use crate::context::{Context, Limits, actor};
@@ -252,7 +252,9 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
     let intention = Intention {
         context,
         target: &target,
+        session: &session,
         state: &state,
+        beginning: Beginning::New,
         options: &args.run,
         scripts: admission::forward(None, &scripts),
         loss: Loss::NeedsAllow,
@@ -301,7 +303,9 @@ pub async fn resume(
     let intention = Intention {
         context: stage.context,
         target: stage.target,
+        session: &stage.session,
         state: &stage.state,
+        beginning: Beginning::Again,
         options,
         scripts: if ahead { admission::forward(Some(&found.run), &scripts) } else { Vec::new() },
         loss: Loss::NeedsAllow,

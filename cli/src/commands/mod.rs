@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub mod apply;
+pub mod doctor;
 pub mod drift;
 pub mod explain;
 pub mod journal;
@@ -38,6 +39,7 @@ pub fn empty_json(command: &Command) -> Value {
         Command::Rehearse(_) => json!({ "migrations": [], "proven": 0, "broken": 0 }),
         Command::Lint(_) => json!({ "findings": [] }),
         Command::Schema(_) | Command::Drift(_) | Command::Explain(_) => json!({}),
+        Command::Doctor(_) => json!({ "verdict": null, "checks": [] }),
         Command::Protect(_) => json!({ "database": null, "protected": null }),
         Command::Pause(_) | Command::Resume => json!({ "paused": null }),
         Command::New(_) => json!({ "id": null, "files": [] }),

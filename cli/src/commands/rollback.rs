@@ -12,7 +12,7 @@ use migengine_engine::run::event::Event;
 use migengine_engine::run::state::{Direction, RunKind, RunSnapshot, StepState};
 use tokio::sync::watch;
 
-use crate::admission::{self, Intention, Loss};
+use crate::admission::{self, Beginning, Intention, Loss};
 use crate::args::{RunOptions, reason};
 use crate::commands::apply::{conclude, joined, refuse_read_only, refused, warn};
 use crate::commands::rehearse::chain::Chain;
@@ -136,9 +136,10 @@ async fn rollback(context: &Context, args: &RollbackArgs, stop: watch::Receiver<
         return Ok(Ending { exit: Exit::Done, run: None, error: None });
     }
     let scripts = sources::scripts(&project, &kept, &planned.plan.run_steps(), &graph);
-    let notes =
-        admit(&stage, args, admission::backward(None, &scripts), &|| Picture::new(&project, &kept, &planned).text())
-            .await?;
+    let notes = admit(&stage, args, Beginning::New, admission::backward(None, &scripts), &|| {
+        Picture::new(&project, &kept, &planned).text()
+    })
+    .await?;
     let reverse: Vec<_> = scripts.iter().filter_map(|scripts| scripts.down.as_deref()).collect();
     refuse_indivisible(&stage.session, &reverse).await?;
     let start = stage.begin(&planned.plan, false, notes).await?;
@@ -163,7 +164,9 @@ async fn go_on(
     }
     let scripts = sources::scripts(project, kept, &run.started.steps, graph);
     let failed: Vec<u32> = run.steps_in(StepState::UndoFailed).collect();
-    let notes = admit(&stage, args, admission::backward(Some(&run), &scripts), &|| admission::outline(&run)).await?;
+    let notes =
+        admit(&stage, args, Beginning::Again, admission::backward(Some(&run), &scripts), &|| admission::outline(&run))
+            .await?;
     let mut start = Start::resumed(run, unmirrored);
     stage.note(&mut start, Event::Resumed { actor: actor() }).await?;
     for note in notes {
@@ -185,13 +188,16 @@ async fn go_on(
 async fn admit(
     stage: &Stage<'_>,
     args: &RollbackArgs,
+    beginning: Beginning,
     scripts: Vec<&Script>,
     picture: &dyn Fn() -> String,
 ) -> Result<Vec<Event>, CommandError> {
     let intention = Intention {
         context: stage.context,
         target: stage.target,
+        session: &stage.session,
         state: &stage.state,
+        beginning,
         options: &args.run,
         scripts: scripts.clone(),
         loss: Loss::Accepted(args.accept_loss.as_deref()),

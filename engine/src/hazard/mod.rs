@@ -11,7 +11,7 @@ mod kind;
 mod learn;
 mod lock;
 mod out;
-mod read;
+pub(crate) mod read;
 mod refuse;
 mod report;
 mod rule;

@@ -3,7 +3,7 @@
 use crate::sql::{Cursor, Lexer, Span, Token, TokenKind};
 
 /// More ways to read with a [`Cursor`].
-pub(super) trait Read<'t>: Sized {
+pub(crate) trait Read<'t>: Sized {
     /// Where the next token begins; the end of the text at the end.
     fn offset(&self) -> usize;
     /// The items of a list between commas, up to the end or a closing parenthesis, each as a cursor of its own.

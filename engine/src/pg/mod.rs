@@ -12,6 +12,7 @@ pub mod layout;
 pub mod lock;
 pub mod mirror;
 pub mod orphan;
+pub mod preflight;
 pub mod protect;
 pub mod read;
 pub mod rehearse;

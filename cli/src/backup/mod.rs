@@ -1,0 +1,83 @@
+//! Asks whether there is a backup: each source of the configuration's `[backup]` section in turn.
+
+use std::time::Duration;
+
+use migengine_engine::id::Timestamp;
+use migengine_engine::migration::parse_duration;
+use migengine_engine::preflight::backup::{Found, archive, command, judge, pgbackrest, walg, young};
+use migengine_engine::preflight::{Archiver, Check};
+
+use crate::config::Backup;
+use crate::error::CommandError;
+use crate::program;
+
+/// How old a backup may be where the configuration does not say.
+const MAX_AGE: Duration = Duration::from_secs(26 * 3600);
+/// How long a source may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The section with its durations understood.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    section: Backup,
+    max_age_s: i64,
+    timeout: Duration,
+}
+
+impl Sources {
+    /// Understands the section.
+    ///
+    /// # Errors
+    /// A duration that is none, or a command without a program.
+    pub fn new(section: Option<Backup>) -> Result<Self, CommandError> {
+        let section = section.unwrap_or_default();
+        let max_age = duration("max_age", section.max_age.as_deref(), MAX_AGE)?;
+        let timeout = duration("timeout", section.timeout.as_deref(), TIMEOUT)?;
+        if section.command.as_ref().is_some_and(Vec::is_empty) {
+            return Err(CommandError::usage("ME704", "command in [backup] names no program"));
+        }
+        Ok(Self { section, max_age_s: i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX), timeout })
+    }
+
+    /// Asks every source. `system` is the server's system identifier, 0 where it is not known.
+    pub async fn check(&self, system: u64, archiver: Option<&Archiver>, now: Timestamp, protected: bool) -> Check {
+        let mut proofs = Vec::new();
+        let section = &self.section;
+        if let Some(argv) = &section.command {
+            let proof = self.ask(argv, now, command).await;
+            proofs.push((argv.first().cloned().unwrap_or_default(), proof));
+        }
+        if let Some(stanza) = &section.pgbackrest {
+            let argv =
+                ["pgbackrest".to_owned(), format!("--stanza={stanza}"), "--output=json".to_owned(), "info".to_owned()];
+            let proof = self.ask(&argv, now, |text| pgbackrest(text, stanza, system)).await;
+            proofs.push(("pgBackRest".to_owned(), proof));
+        }
+        if section.walg {
+            let argv = ["wal-g", "backup-list", "--json", "--detail"].map(str::to_owned);
+            let proof = self.ask(&argv, now, |text| walg(text, system)).await;
+            proofs.push(("WAL-G".to_owned(), proof));
+        }
+        if section.archiver {
+            proofs.push(("archiver".to_owned(), archive(archiver, self.max_age_s)));
+        }
+        judge(&proofs, protected, section.dump)
+    }
+
+    async fn ask(
+        &self,
+        argv: &[String],
+        now: Timestamp,
+        read: impl Fn(&str) -> Result<Found, String>,
+    ) -> Result<String, String> {
+        let ran = program::run(argv, self.timeout).await?;
+        young(&read(&ran.stdout)?, now, self.max_age_s)
+    }
+}
+
+fn duration(key: &str, text: Option<&str>, default: Duration) -> Result<Duration, CommandError> {
+    let Some(text) = text else { return Ok(default) };
+    parse_duration(text).ok_or_else(|| {
+        CommandError::usage("ME007", format!("{key} = \"{text}\" in [backup] is no duration: write 90s, 30m or 26h"))
+    })
+}
