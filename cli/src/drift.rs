@@ -26,6 +26,8 @@ pub struct Comparison {
     pub actual: Schema,
     /// Its fingerprint.
     pub found: Digest,
+    /// Major versions of the rehearsal's server and of this one.
+    pub servers: (u32, u32),
 }
 
 impl Comparison {
@@ -64,9 +66,15 @@ impl Comparison {
         for change in self.known_changes().iter().flatten() {
             what.push_str(&format!("\n  {change}"));
         }
-        CommandError::refused("ME612", what)
-            .next("migengine drift shows the differences")
-            .next("put the change into a migration, or undo it by hand")
+        let error = CommandError::refused("ME612", what);
+        let error = match self.servers {
+            (rehearsed, this) if rehearsed != this => error.next(format!(
+                "it was rehearsed on PostgreSQL {rehearsed} and this is {this}, which may word an expression in another \
+                 way: migengine rehearse --against an empty database of version {this}"
+            )),
+            _ => error,
+        };
+        error.next("migengine drift shows the differences").next("put the change into a migration, or undo it by hand")
     }
 }
 
@@ -87,10 +95,16 @@ pub async fn compare(
         let what = "the last applied migration was not rehearsed as the folder has it now";
         return Err(CommandError::refused("ME613", what).next("migengine rehearse"));
     };
-    let owner = owner(context, session).await?;
+    let (owner, major) = owner(context, session).await?;
     let actual = portable(&read(context, session).await?, &owner);
     let found = actual.digest();
-    Ok(Some(Comparison { after: (link.id.clone(), at), expected: entry.schema, actual, found }))
+    Ok(Some(Comparison {
+        after: (link.id.clone(), at),
+        expected: entry.schema,
+        actual,
+        found,
+        servers: (entry.server, major),
+    }))
 }
 
 /// The same beside another command, which must not fail because of it: nothing where nothing was rehearsed.
@@ -183,10 +197,13 @@ fn last_applied(chain: &Chain, ledger: Option<&Ledger>) -> Result<Option<usize>,
     Err(CommandError::refused("ME619", what).next("migengine status shows what is pending and missing"))
 }
 
-/// Who applies migrations here: the owner of the engine's schema, as SQL writes it.
-async fn owner(context: &Context, session: &Session) -> Result<String, CommandError> {
-    let sql = "SELECT quote_ident(pg_get_userbyid(nspowner)) FROM pg_namespace WHERE nspname = $1";
+/// Who applies migrations here: the owner of the engine's schema, as SQL writes it. And the server's major version.
+async fn owner(context: &Context, session: &Session) -> Result<(String, u32), CommandError> {
+    let sql = "SELECT quote_ident(pg_get_userbyid(nspowner)), current_setting('server_version_num')::int / 10000 \
+               FROM pg_namespace WHERE nspname = $1";
     let row = session.client.query_opt(sql, &[&context.schema.raw()]).await;
     let row = row.map_err(|error| CommandError::refused("ME617", format!("the owner could not be read: {error}")))?;
-    Ok(row.and_then(|row| row.try_get(0).ok()).unwrap_or_default())
+    let found = row.and_then(|row| Some((row.try_get(0).ok()?, row.try_get::<_, i32>(1).ok()?)));
+    let (owner, major) = found.unwrap_or_default();
+    Ok((owner, u32::try_from(major).unwrap_or_default()))
 }

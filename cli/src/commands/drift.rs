@@ -49,10 +49,11 @@ pub async fn run(context: &Context, args: &DriftArgs) -> Result<Exit, CommandErr
         context.tell(&format!("the database is as it was rehearsed after {id}"));
         return Ok(Exit::Done);
     }
-    let what = format!("the database is not what it was after {id} when that was rehearsed");
-    let error = CommandError::refused("ME612", what)
-        .next("put the change into a migration, or undo it by hand")
-        .next("migengine schema --diff 'ID' live shows it again");
+    let mut error = comparison.error();
+    // The differences stand on stdout.
+    error.what = format!("the database is not what it was after {id} when that was rehearsed");
+    error.next.retain(|next| !next.starts_with("migengine drift"));
+    let error = error.next("migengine schema --diff 'ID' live shows it again");
     render::line(render::error_text(&error, context.look.color).trim_end());
     Ok(if args.exit_code { Exit::Differs } else { Exit::Done })
 }

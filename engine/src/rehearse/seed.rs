@@ -157,7 +157,7 @@ impl SeedTable {
     fn candidates(&self, column: &SeedColumn) -> Vec<String> {
         let mut list: Vec<String> = column.shape.value("i").into_iter().collect();
         for check in self.checks.iter().filter(|check| mentions(check, &column.name)) {
-            list.extend(column.shape.from_literals(check));
+            list.extend(column.shape.suggested_by(check));
         }
         if list.is_empty() && !column.nullable && !column.filled {
             // A type that nothing is known of: some read a number, and the error of the others names them.
@@ -215,7 +215,7 @@ impl Shape {
             Self::Domain(base, name, checks) if checks.is_empty() => format!("CAST({} AS {name})", base.value(i)?),
             Self::Domain(base, name, checks) => {
                 let mut list: Vec<String> = base.value(i).into_iter().collect();
-                list.extend(checks.iter().flat_map(|check| base.from_literals(check)));
+                list.extend(checks.iter().flat_map(|check| base.suggested_by(check)));
                 let tried: Vec<String> = list.iter().map(|value| format!("(CAST({value} AS {name}))")).collect();
                 let checks: Vec<String> =
                     checks.iter().map(|check| format!("({}) IS NOT FALSE", replaced(check, "VALUE", "v.x"))).collect();
@@ -225,10 +225,10 @@ impl Shape {
     }
 
     /// Values that the literals of a condition suggest: themselves, their neighbours, texts of such a length.
-    fn from_literals(&self, condition: &str) -> Vec<String> {
+    fn suggested_by(&self, condition: &str) -> Vec<String> {
         let (text, number) = match self {
             Self::Plain { name, .. } => (is_text(name), is_number(name)),
-            Self::Domain(base, ..) => return base.from_literals(condition),
+            Self::Domain(base, ..) => return base.suggested_by(condition),
             _ => (false, false),
         };
         let mut found = Vec::new();
@@ -265,7 +265,6 @@ fn is_number(name: &str) -> bool {
     matches!(name, "int2" | "int4" | "int8" | "numeric" | "float4" | "float8" | "money")
 }
 
-#[expect(clippy::too_many_lines, reason = "a table of types")]
 fn plain_value(name: &str, modifiers: &[u32], i: &str) -> Option<String> {
     let first = modifiers.first().copied();
     Some(match name {
@@ -311,13 +310,6 @@ fn plain_value(name: &str, modifiers: &[u32], i: &str) -> Option<String> {
             let length = first.unwrap_or(1);
             format!("lpad(right(({i})::bigint::bit(64)::text, {length}), {length}, '0')::bit({length})")
         }
-        "point" => format!("point({i}, {i})"),
-        "box" => format!("box(point(0, 0), point({i}, {i}))"),
-        "lseg" => format!("lseg(point(0, 0), point({i}, {i}))"),
-        "line" => format!("line(point(0, 0), point(1, {i}))"),
-        "path" => format!("path(polygon(box(point(0, 0), point({i}, {i}))))"),
-        "polygon" => format!("polygon(box(point(0, 0), point({i}, {i})))"),
-        "circle" => format!("circle(point(0, 0), {i})"),
         "tsvector" => format!("to_tsvector('simple', 'word' || ({i}))"),
         "tsquery" => format!("to_tsquery('simple', 'word' || ({i}))"),
         "ltree" => format!("('n' || ({i}))::ltree"),
@@ -326,6 +318,19 @@ fn plain_value(name: &str, modifiers: &[u32], i: &str) -> Option<String> {
             let length = first.unwrap_or(3);
             format!("('[' || array_to_string(array_fill(({i})::float8, ARRAY[{length}]), ',') || ']')::vector")
         }
+        _ => return geometry(name, i),
+    })
+}
+
+fn geometry(name: &str, i: &str) -> Option<String> {
+    Some(match name {
+        "point" => format!("point({i}, {i})"),
+        "box" => format!("box(point(0, 0), point({i}, {i}))"),
+        "lseg" => format!("lseg(point(0, 0), point({i}, {i}))"),
+        "line" => format!("line(point(0, 0), point(1, {i}))"),
+        "path" => format!("path(polygon(box(point(0, 0), point({i}, {i}))))"),
+        "polygon" => format!("polygon(box(point(0, 0), point({i}, {i})))"),
+        "circle" => format!("circle(point(0, 0), {i})"),
         _ => return None,
     })
 }

@@ -112,7 +112,9 @@ pub fn lost(before: &Contents, between: &Contents, after: &Contents) -> Vec<Lost
 mod tests {
     use super::*;
 
-    fn contents(list: &[(&str, u64, &[(&str, u64)])]) -> Contents {
+    type Table<'a> = (&'a str, u64, &'a [(&'a str, u64)]);
+
+    fn contents(list: &[Table<'_>]) -> Contents {
         let columns = |list: &[(&str, u64)]| list.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         let tables = list.iter().map(|(name, rows, list)| ((*name).to_owned(), (*rows, columns(list)))).collect();
         Contents { tables }

@@ -21,9 +21,9 @@ mod table_parts;
 mod text_search;
 mod types;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{Client, SimpleColumn, SimpleQueryMessage, SimpleQueryRow};
 
 use crate::schema::{Kind, Object, ObjectKey, Schema};
 pub(super) use prepared::read_again;
@@ -111,14 +111,55 @@ fn statements(dialect: &Dialect<'_>) -> Vec<String> {
 /// Where a row of the catalogs lives: class, object, sub-object, as comments and labels refer to it.
 type Address = (u32, u32, i32);
 
+/// Where the columns of a statement's rows are. Looking them up by name for every row would take longer than the server
+/// does.
+#[derive(Default)]
+struct Places {
+    kind: Option<usize>,
+    parent: Option<usize>,
+    name: Option<usize>,
+    position: Option<usize>,
+    address: [Option<usize>; 3],
+    attribute: Option<usize>,
+    others: Vec<usize>,
+}
+
+impl Places {
+    fn of(columns: &[SimpleColumn]) -> Self {
+        let place = |name: &str| columns.iter().position(|column| column.name() == name);
+        let own = |column: &SimpleColumn| sql::ROW_COLUMNS.contains(&column.name());
+        Self {
+            kind: place("kind"),
+            parent: place("parent"),
+            name: place("name"),
+            position: place("position"),
+            address: ["class", "oid", "sub"].map(place),
+            attribute: place("attribute"),
+            others: (0..columns.len()).filter(|at| columns.get(*at).is_some_and(|column| !own(column))).collect(),
+        }
+    }
+}
+
+fn cell(row: &SimpleQueryRow, place: Option<usize>) -> Option<&str> {
+    place.and_then(|at| row.get(at))
+}
+
 fn assemble(messages: &[SimpleQueryMessage]) -> Result<Schema, FingerprintError> {
     let mut schema = Schema::default();
     let mut addresses: BTreeMap<Address, ObjectKey> = BTreeMap::new();
+    let mut places = Places::default();
     for message in messages {
-        let SimpleQueryMessage::Row(row) = message else { continue };
-        let Some(kind) = named(row, "kind") else { continue };
-        let address = address(row)?;
-        let attributes = attributes(row)?;
+        let row = match message {
+            SimpleQueryMessage::RowDescription(columns) => {
+                places = Places::of(columns);
+                continue;
+            }
+            SimpleQueryMessage::Row(row) => row,
+            _ => continue,
+        };
+        let Some(kind) = cell(row, places.kind) else { continue };
+        let address = address(row, &places)?;
+        let attributes = attributes(row, &places)?;
         if kind == "note" {
             let object = address.and_then(|address| addresses.get(&address));
             if let Some(object) = object.and_then(|key| schema.objects.get_mut(key)) {
@@ -130,9 +171,9 @@ fn assemble(messages: &[SimpleQueryMessage]) -> Result<Schema, FingerprintError>
         if kind == Kind::Privileges && attributes.is_empty() {
             continue; // Written out, but the same as where there is nothing.
         }
-        let name = named(row, "name").ok_or_else(|| FingerprintError::Row(format!("a {kind} without a name")))?;
-        let key = ObjectKey { kind, parent: named(row, "parent").map(str::to_owned), name: name.to_owned() };
-        let position = named(row, "position").and_then(|position| position.parse().ok());
+        let name = cell(row, places.name).ok_or_else(|| FingerprintError::Row(format!("a {kind} without a name")))?;
+        let key = ObjectKey { kind, parent: cell(row, places.parent).map(str::to_owned), name: name.to_owned() };
+        let position = cell(row, places.position).and_then(|position| position.parse().ok());
         if let Some(address) = address {
             addresses.insert(address, key.clone());
         }
@@ -143,12 +184,8 @@ fn assemble(messages: &[SimpleQueryMessage]) -> Result<Schema, FingerprintError>
     Ok(schema)
 }
 
-fn named<'a>(row: &'a SimpleQueryRow, name: &str) -> Option<&'a str> {
-    row.columns().iter().position(|column| column.name() == name).and_then(|index| row.get(index))
-}
-
-fn address(row: &SimpleQueryRow) -> Result<Option<Address>, FingerprintError> {
-    let (Some(class), Some(oid), Some(sub)) = (named(row, "class"), named(row, "oid"), named(row, "sub")) else {
+fn address(row: &SimpleQueryRow, places: &Places) -> Result<Option<Address>, FingerprintError> {
+    let [Some(class), Some(oid), Some(sub)] = places.address.map(|place| cell(row, place)) else {
         return Ok(None);
     };
     match (class.parse(), oid.parse(), sub.parse()) {
@@ -157,20 +194,17 @@ fn address(row: &SimpleQueryRow) -> Result<Option<Address>, FingerprintError> {
     }
 }
 
-fn attributes(row: &SimpleQueryRow) -> Result<BTreeMap<String, String>, FingerprintError> {
-    let own: BTreeSet<&str> = sql::ROW_COLUMNS.iter().copied().collect();
+fn attributes(row: &SimpleQueryRow, places: &Places) -> Result<BTreeMap<String, String>, FingerprintError> {
     let mut attributes = BTreeMap::new();
-    for (index, column) in row.columns().iter().enumerate() {
-        let (name, Some(value)) = (column.name(), row.get(index)) else { continue };
-        if own.contains(name) {
-            continue;
-        }
+    for index in &places.others {
+        let Some(value) = row.get(*index) else { continue };
+        let name = row.columns().get(*index).map_or("", SimpleColumn::name);
         let value = match name {
             "privileges" => acl::render(value).ok_or_else(|| FingerprintError::Row(format!("privileges {value}")))?,
             _ => Some(value.to_owned()),
         };
         // A label carries the name of its provider as an attribute of its own.
-        let name = named(row, "attribute").unwrap_or(name).to_owned();
+        let name = cell(row, places.attribute).unwrap_or(name).to_owned();
         attributes.extend(value.map(|value| (name, value)));
     }
     Ok(attributes)
