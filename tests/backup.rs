@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::Value;
+use sha2::Digest as _;
 use support::Scene;
 
 /// Writes a program into `bin` of the project.
@@ -175,4 +176,71 @@ fn one_proof_is_enough_and_the_others_are_told() {
         output.stderr.contains("warning: backup: bin/check: the command says that all is well; but WAL-G"),
         "{output}"
     );
+}
+
+#[test]
+fn a_dump_is_taken_first_and_can_be_restored() {
+    let scene = scene("[backup]\ndump = true\ndump_dir = \"dumps\"\n");
+    scene.db.psql("INSERT INTO effects (what) VALUES ('precious')");
+    let name = scene.db.name().to_owned();
+    let output = scene.run(&["apply", "--yes", "--confirm", &name]).expect(0);
+    assert!(output.stderr.contains("to restore: pg_restore --clean --if-exists -h "), "{output}");
+    let kept = notes(&scene, "dump").remove(0);
+    let dir = scene.project.path().join("dumps");
+    let files: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(files.len(), 1);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&dir), mode(&files[0])), (0o700, 0o600), "a dump holds everything: nobody else may read it");
+    let bytes = std::fs::read(&files[0]).unwrap();
+    let sha: String = sha2::Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(kept.contains(&sha) && kept.contains(&format!("{} bytes", bytes.len())), "{kept}");
+    let other = scene.db.cluster().database();
+    let mut restore = scene.db.cluster().program("pg_restore");
+    assert!(restore.args(["-d", &other.url()]).arg(&files[0]).status().unwrap().success());
+    assert_eq!(other.psql("SELECT what FROM effects"), "precious", "and nothing of the run is in it");
+}
+
+#[test]
+fn a_dump_that_fails_stops_the_run_and_leaves_no_part_of_itself() {
+    let scene = scene("[backup]\ndump = true\ndump_dir = \"dumps\"\n");
+    let name = scene.db.name().to_owned();
+    let bin = scene.project.path().join("bin");
+    let old = |version: &str| {
+        program(
+            scene.project.path(),
+            "pg_dump",
+            &format!(
+                "case $1 in --version) echo 'pg_dump (PostgreSQL) {version}';; *) printf half; echo no disk >&2; exit 1;; esac"
+            ),
+        )
+    };
+    let project = scene.project.path().to_owned();
+    for (version, words) in
+        [("9.6.1", "or newer is needed, and only 9 in"), ("99.0", "pg_dump ended with exit status: 1: no disk")]
+    {
+        old(version);
+        let mut command = scene.project.command(&["apply", "--yes", "--confirm", &name]);
+        let output = support::project::collect(command.env("MIGENGINE_PG_BIN", &bin).spawn().unwrap()).expect(5);
+        assert!(output.stderr.contains("ME715") && output.stderr.contains(words), "{output}");
+        let left = std::fs::read_dir(project.join("dumps")).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "half a dump must not be trusted");
+    }
+    assert_eq!(scene.tables(), "");
+}
+
+#[test]
+fn touched_tables_can_go_to_a_program() {
+    let scene = scene("[backup]\ndump = true\ndump_tables = \"touched\"\ndump_command = [\"bin/keep\"]\n");
+    program(scene.project.path(), "keep", "cat > kept.dump");
+    let name = scene.db.name().to_owned();
+    scene.db.psql("CREATE TABLE untouched (n int)");
+    scene.run(&["apply", "--yes", "--confirm", &name]).expect(0);
+    let mut list = scene.db.cluster().program("pg_restore");
+    let listed = list.arg("-l").arg(scene.project.path().join("kept.dump")).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains("effects") && !listed.contains("untouched"), "{listed}");
+    program(scene.project.path(), "keep", "exit 4");
+    scene.step(2);
+    let output = scene.run(&["apply", "--yes", "--confirm", &name]).expect(5);
+    assert!(output.stderr.contains("ME715") && output.stderr.contains("bin/keep"), "{output}");
 }

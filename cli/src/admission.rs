@@ -122,11 +122,13 @@ impl Intention<'_> {
         } else {
             self.warn_of_hosts();
         }
-        notes.extend(self.preflight(protection.is_on()).await?);
+        let (found, tables) = self.preflight(protection.is_on()).await?;
+        notes.extend(found);
         // Nobody is asked for what would be refused afterwards.
         if asking {
             notes.extend(confirmed(self, &protection, &consent, stop).await?);
         }
+        notes.extend(self.dump(&tables).await?);
         Ok(notes)
     }
 
@@ -161,8 +163,8 @@ impl Intention<'_> {
         }
     }
 
-    /// The checks of server, rights, backups and rows.
-    async fn preflight(&self, protected: bool) -> Result<Vec<Event>, CommandError> {
+    /// The checks of server, rights, backups and rows. Also the tables that are touched and there.
+    async fn preflight(&self, protected: bool) -> Result<(Vec<Event>, Vec<String>), CommandError> {
         let (sources, limits) = (self.context.backups()?, self.context.row_limits(self.options)?);
         let inspected = preflight::inspect(self.context, self.session, self.state, &self.scripts).await?;
         let mut checks = inspected.checks;
@@ -182,7 +184,21 @@ impl Intention<'_> {
             checks.push(preflight::rows(self.session, &inspected.asks, inspected.facts.as_ref(), limits).await?);
         }
         preflight::heed(self.context, &checks)?;
-        Ok(notes)
+        let tables = inspected.facts.map(|facts| facts.tables.into_keys().collect()).unwrap_or_default();
+        Ok((notes, tables))
+    }
+
+    /// The last thing before a new run begins.
+    async fn dump(&self, tables: &[String]) -> Result<Option<Event>, CommandError> {
+        if self.beginning == Beginning::Again || self.options.no_backup.is_some() {
+            return Ok(None);
+        }
+        let dumped = self.context.backups()?.dump(self.target, &self.state.server, tables).await?;
+        Ok(dumped.map(|dumped| {
+            self.context.tell(&dumped.note);
+            self.context.tell(&dumped.restore);
+            note("dump", dumped.note)
+        }))
     }
 
     /// Hosted databases are seldom somebody's own.

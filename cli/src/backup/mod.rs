@@ -1,12 +1,17 @@
 //! Asks whether there is a backup: each source of the configuration's `[backup]` section in turn.
 
+pub mod dump;
+
 use std::time::Duration;
 
 use migengine_engine::id::Timestamp;
 use migengine_engine::migration::parse_duration;
+use migengine_engine::pg::read::ServerFacts;
+use migengine_engine::pg::target::Target;
 use migengine_engine::preflight::backup::{Found, archive, command, judge, pgbackrest, walg, young};
 use migengine_engine::preflight::{Archiver, Check};
 
+use self::dump::Dumped;
 use crate::config::Backup;
 use crate::error::CommandError;
 use crate::program;
@@ -22,6 +27,7 @@ pub struct Sources {
     section: Backup,
     max_age_s: i64,
     timeout: Duration,
+    dump_timeout: Duration,
 }
 
 impl Sources {
@@ -33,10 +39,13 @@ impl Sources {
         let section = section.unwrap_or_default();
         let max_age = duration("max_age", section.max_age.as_deref(), MAX_AGE)?;
         let timeout = duration("timeout", section.timeout.as_deref(), TIMEOUT)?;
-        if section.command.as_ref().is_some_and(Vec::is_empty) {
-            return Err(CommandError::usage("ME704", "command in [backup] names no program"));
+        let dump_timeout = duration("dump_timeout", section.dump_timeout.as_deref(), dump::TIMEOUT)?;
+        for (key, argv) in [("command", &section.command), ("dump_command", &section.dump_command)] {
+            if argv.as_ref().is_some_and(Vec::is_empty) {
+                return Err(CommandError::usage("ME704", format!("{key} in [backup] names no program")));
+            }
         }
-        Ok(Self { section, max_age_s: i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX), timeout })
+        Ok(Self { section, max_age_s: i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX), timeout, dump_timeout })
     }
 
     /// Asks every source. `system` is the server's system identifier, 0 where it is not known.
@@ -62,6 +71,22 @@ impl Sources {
             proofs.push(("archiver".to_owned(), archive(archiver, self.max_age_s)));
         }
         judge(&proofs, protected, section.dump)
+    }
+
+    /// Takes a dump where the section wants one: of the database, or of these tables.
+    ///
+    /// # Errors
+    /// See [`dump::take`].
+    pub async fn dump(
+        &self,
+        target: &Target,
+        server: &ServerFacts,
+        tables: &[String],
+    ) -> Result<Option<Dumped>, CommandError> {
+        if !self.section.dump {
+            return Ok(None);
+        }
+        dump::take(&self.section, self.dump_timeout, target, server, tables).await.map(Some)
     }
 
     async fn ask(

@@ -141,7 +141,7 @@ pub fn choose<'a>(found: &'a [Install], clusters: &[u32], root: &Path) -> Result
 }
 
 /// The folders to look into, most specific to this user first.
-fn places() -> Vec<PathBuf> {
+pub fn places() -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = std::env::var_os("PATH").iter().flat_map(std::env::split_paths).collect();
     places.extend(pg_config_bindir());
     for (parent, prefix, rest) in [

@@ -1,0 +1,223 @@
+//! `dump = true`: a `pg_dump -Fc` before the first step, into a folder or to a program, with its checksum.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use migengine_engine::pg::read::ServerFacts;
+use migengine_engine::pg::target::{Host, RootCert, Server, Target};
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
+
+use crate::config::{Backup, DumpTables};
+use crate::context::now;
+use crate::embedded::find::{Version, places};
+use crate::error::CommandError;
+
+/// How long a dump may take where the configuration does not say.
+pub const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+
+/// What was dumped, in sentences.
+pub struct Dumped {
+    /// For the journal: where, how much, its SHA-256.
+    pub note: String,
+    /// For people: how to get it back.
+    pub restore: String,
+}
+
+/// Where the dump goes.
+enum Sink {
+    File(File, PathBuf),
+    Program(Box<Child>, String),
+}
+
+/// Dumps the database, or the tables named.
+///
+/// # Errors
+/// ME715: there is no fitting pg_dump, it failed, or what it wrote could not be kept. A part of a dump is removed.
+pub async fn take(
+    section: &Backup,
+    limit: Duration,
+    target: &Target,
+    server: &ServerFacts,
+    tables: &[String],
+) -> Result<Dumped, CommandError> {
+    let failed = |what: String| {
+        CommandError::refused("ME715", what).next("mend that, or go ahead without a dump: --no-backup \"reason\"")
+    };
+    if section.dump_tables == DumpTables::Touched && tables.is_empty() {
+        let note = "no table that is there is touched, so none was dumped".to_owned();
+        return Ok(Dumped { restore: note.clone(), note });
+    }
+    let work = async {
+        let major = u32::try_from(server.version / 10_000).unwrap_or_default();
+        let mut command = Command::new(program(major)?);
+        command.args(["--format=custom", "--no-password"]);
+        if section.dump_tables == DumpTables::Touched {
+            command.args(tables.iter().map(|table| format!("--table={table}")));
+        }
+        connect(&mut command, target);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut dump = command.spawn().map_err(|error| format!("pg_dump cannot be started: {error}"))?;
+        let mut sink = open(section, &server.database)?;
+        let result = pour(&mut dump, &mut sink).await;
+        match (result, sink) {
+            (Ok(done), sink) => close(done, sink, target).await,
+            (Err(why), Sink::File(_, path)) => {
+                // What is half-written is worse than nothing: somebody might trust it.
+                std::fs::remove_file(&path).ok();
+                Err(why)
+            }
+            (Err(why), Sink::Program(mut child, _)) => {
+                child.start_kill().ok();
+                Err(why)
+            }
+        }
+    };
+    match tokio::time::timeout(limit, work).await {
+        Ok(result) => result.map_err(failed),
+        Err(_) => Err(failed(format!("the dump took longer than {limit:?}; what there is of it is not whole"))),
+    }
+}
+
+fn open(section: &Backup, database: &str) -> Result<Sink, String> {
+    if let Some(argv) = &section.dump_command {
+        let [program, arguments @ ..] = argv.as_slice() else { return Err("dump_command names no program".to_owned()) };
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
+        let child = command.spawn().map_err(|error| format!("{program} cannot be started: {error}"))?;
+        return Ok(Sink::Program(Box::new(child), program.clone()));
+    }
+    let dir = section.dump_dir.clone().unwrap_or_else(|| PathBuf::from(".migengine/backups"));
+    let unwritable = |path: &Path, error: std::io::Error| format!("{} cannot be written: {error}", path.display());
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|error| unwritable(&dir, error))?;
+    let plain: String = database.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let path = dir.join(format!("{plain}-{}.dump", now().0));
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    Ok(Sink::File(file.map_err(|error| unwritable(&path, error))?, path))
+}
+
+/// Bytes and checksum of what went through.
+async fn pour(dump: &mut Child, sink: &mut Sink) -> Result<(u64, String), String> {
+    let (Some(mut out), Some(mut complaints)) = (dump.stdout.take(), dump.stderr.take()) else {
+        return Err("pg_dump has no output".to_owned());
+    };
+    let complaints = tokio::spawn(async move {
+        let mut text = Vec::new();
+        complaints.read_to_end(&mut text).await.ok();
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    let (mut hasher, mut count, mut piece) = (Sha256::new(), 0_u64, vec![0; 64 * 1024]);
+    loop {
+        let read = out.read(&mut piece).await.map_err(|error| format!("pg_dump: {error}"))?;
+        let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+        hasher.update(bytes);
+        count += read as u64;
+        match sink {
+            Sink::File(file, path) => {
+                file.write_all(bytes).map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+            }
+            Sink::Program(child, name) => {
+                let Some(stdin) = child.stdin.as_mut() else { return Err(format!("{name} takes no input")) };
+                stdin.write_all(bytes).await.map_err(|error| format!("{name} did not take the dump: {error}"))?;
+            }
+        }
+    }
+    let status = dump.wait().await.map_err(|error| format!("pg_dump: {error}"))?;
+    let said = complaints.await.unwrap_or_default();
+    if !status.success() {
+        let line = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_owned();
+        return Err(format!("pg_dump ended with {status}: {line}"));
+    }
+    let mut hex = String::new();
+    for byte in hasher.finalize() {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    Ok((count, hex))
+}
+
+async fn close((count, hex): (u64, String), sink: Sink, target: &Target) -> Result<Dumped, String> {
+    match sink {
+        Sink::File(file, path) => {
+            file.sync_all().map_err(|error| format!("{} is not on disk: {error}", path.display()))?;
+            let shown = path.display();
+            let Some(server) = target.servers.first() else { return Err("no server is named".to_owned()) };
+            let host = host(server);
+            Ok(Dumped {
+                note: format!("pg_dump wrote {count} bytes to {shown}, sha256 {hex}"),
+                restore: format!(
+                    "to restore: pg_restore --clean --if-exists -h '{host}' -p {} -U '{}' -d '{}' '{shown}'",
+                    server.port, target.user, target.dbname
+                ),
+            })
+        }
+        Sink::Program(mut child, name) => {
+            drop(child.stdin.take());
+            let status = child.wait().await.map_err(|error| format!("{name}: {error}"))?;
+            if !status.success() {
+                return Err(format!("{name} ended with {status}"));
+            }
+            Ok(Dumped {
+                note: format!("pg_dump gave {count} bytes to {name}, sha256 {hex}"),
+                restore: format!(
+                    "to restore: get the dump back from where {name} put it, then pg_restore --clean --if-exists"
+                ),
+            })
+        }
+    }
+}
+
+/// The pg_dump of the server's own major version, or the next newer one: it refuses servers newer than itself.
+fn program(major: u32) -> Result<PathBuf, String> {
+    let named = std::env::var_os("MIGENGINE_PG_BIN").filter(|value| !value.is_empty());
+    let folders = named.map_or_else(places, |folder| vec![PathBuf::from(folder)]);
+    let version = |path: PathBuf| {
+        let output = std::process::Command::new(&path).arg("--version").env("LC_ALL", "C").output().ok()?;
+        Some((Version::parse(&String::from_utf8_lossy(&output.stdout))?.major, path))
+    };
+    let found: Vec<(u32, PathBuf)> = folders.into_iter().filter_map(|dir| version(dir.join("pg_dump"))).collect();
+    let fitting = found.iter().filter(|(found, _)| *found >= major).min_by_key(|(found, _)| *found);
+    fitting.map(|(_, path)| path.clone()).ok_or_else(|| {
+        let old: Vec<String> = found.iter().map(|(major, path)| format!("{major} in {}", path.display())).collect();
+        let old = if old.is_empty() { "there is none".to_owned() } else { format!("only {}", old.join(", ")) };
+        format!("a pg_dump of PostgreSQL {major} or newer is needed, and {old}")
+    })
+}
+
+fn host(server: &Server) -> String {
+    match &server.host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(dir) => dir.display().to_string(),
+    }
+}
+
+/// Connection parameters travel in the environment: arguments are visible to everybody on the machine.
+fn connect(command: &mut Command, target: &Target) {
+    for (key, _) in std::env::vars_os().filter(|(key, _)| key.as_encoded_bytes().starts_with(b"PG")) {
+        command.env_remove(key);
+    }
+    let join = |of: &dyn Fn(&Server) -> String| target.servers.iter().map(of).collect::<Vec<_>>().join(",");
+    command.env("PGHOST", join(&host)).env("PGPORT", join(&|server| server.port.to_string()));
+    if target.servers.iter().any(|server| server.address.is_some()) {
+        let address = |server: &Server| server.address.map(|address| address.to_string()).unwrap_or_default();
+        command.env("PGHOSTADDR", join(&address));
+    }
+    command.env("PGUSER", &target.user).env("PGDATABASE", &target.dbname).env("LC_ALL", "C");
+    command.env("PGSSLMODE", target.tls.mode.as_str()).env("PGAPPNAME", "migengine:dump");
+    match &target.tls.root {
+        Some(RootCert::File(path)) => drop(command.env("PGSSLROOTCERT", path)),
+        Some(RootCert::System) => drop(command.env("PGSSLROOTCERT", "system")),
+        None => {}
+    }
+    if let Some((certificate, key)) = &target.tls.client {
+        command.env("PGSSLCERT", certificate).env("PGSSLKEY", key);
+    }
+    if let Some(password) = target.servers.iter().find_map(|server| server.password.as_ref()) {
+        command.env("PGPASSWORD", password.expose());
+    }
+}
