@@ -296,3 +296,15 @@ fn what_cannot_be_divided_is_refused_with_its_place_and_nothing_is_changed() {
     let output = zero.run(&["apply", "--yes", "--lock-budget", "0ms"]).expect(2);
     assert!(output.stderr.contains("1ms at least"), "{output}");
 }
+
+#[test]
+fn the_plan_says_how_long_a_step_took_before() {
+    let (_database, project) = scene(300, UP, DOWN);
+    assert!(!project.run(&["plan"]).expect(0).stdout.contains("took "));
+    project.run(&["apply", "--yes"]).expect(0);
+    project.run(&["rollback", "--last", "1", "--yes"]).expect(0);
+    let plan = project.run(&["plan"]).expect(0);
+    assert!(plan.stdout.contains("when it was last applied here"), "{plan}");
+    let json = project.run_json(&["plan"], 0);
+    assert!(json["steps"][0]["earlier_duration_ms"].is_u64(), "{json}");
+}

@@ -380,3 +380,24 @@ fn what_the_guard_did_is_in_the_journal_of_the_database() {
     collect(runner).expect(0);
     assert_ne!(database.psql(noted), "0");
 }
+
+#[test]
+fn each_environment_has_limits_of_its_own_and_the_header_wins() {
+    let database = Cluster::shared().database();
+    users(&database, 10);
+    let project = Project::new(&database);
+    let config = "lock_wait = \"10m\"\n\n[env.quick]\nlock_wait = \"300ms\"\n";
+    std::fs::write(project.path().join("migengine.toml"), config).unwrap();
+    project.pair("001_a", "ALTER TABLE users ADD COLUMN a int;", "ALTER TABLE users DROP COLUMN a;");
+    let _idle = Holder::new(&database, "BEGIN; SELECT count(*) FROM users;", "users");
+    let (output, _) = apply(&project, &["--env", "quick"]);
+    let output = output.expect(7);
+    assert!(output.stderr.contains("ME430") && output.stderr.contains("within 300 ms"), "{output}");
+    project.pair(
+        "001_a",
+        "-- Lock-wait: 200ms\n\nALTER TABLE users ADD COLUMN a int;",
+        "ALTER TABLE users DROP COLUMN a;",
+    );
+    let output = project.run(&["apply", "--resume"]).expect(7);
+    assert!(output.stderr.contains("within 200 ms"), "{output}");
+}

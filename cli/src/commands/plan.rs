@@ -1,11 +1,12 @@
 //! `migengine plan`: what would run. Takes no lock and writes nothing, not even the engine's own tables.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use clap::Args;
 use migengine_engine::migration::{MigrationRef, ScriptKind};
 use migengine_engine::pg::mirror::kept_scripts;
-use migengine_engine::pg::read::{DatabaseState, all_runs};
+use migengine_engine::pg::read::{DatabaseState, ReadError, all_runs, earlier_durations};
 use migengine_engine::pg::session::Session;
 use migengine_engine::plan::{
     self, ApplyTarget, Graph, History, Plan, Planned, Policy, RollbackTarget, plan_apply, plan_rollback,
@@ -129,13 +130,16 @@ pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, CommandErro
             open.run.started.kind.name()
         ));
     }
-    show(context, args, &project, &kept, &planned);
+    let earlier = match state.ledger {
+        Some(_) => earlier_durations(&session.client, &session.schema).await.map_err(ReadError::from)?,
+        None => BTreeMap::new(),
+    };
+    show(context, args, Picture::new(&project, &kept, &planned).with_earlier(earlier), &planned);
     let pending = args.exit_code && !planned.plan.steps.is_empty();
     Ok(if pending { Exit::Differs } else { Exit::Done })
 }
 
-fn show(context: &Context, args: &PlanArgs, project: &Project, kept: &Kept, planned: &Planned) {
-    let picture = Picture::new(project, kept, planned);
+fn show(context: &Context, args: &PlanArgs, picture: Picture<'_>, planned: &Planned) {
     if context.look.format == Format::Json {
         return render::data(&picture.json(args.sql).to_string());
     }

@@ -1,11 +1,12 @@
 //! A plan as text, as SQL and as JSON.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use migengine_engine::diag::Diagnostic;
+use migengine_engine::guard::millis;
 use migengine_engine::migration::{Migration, Script};
 use migengine_engine::plan::{PlanStep, Planned, Source};
 use migengine_engine::run::state::RunKind;
@@ -22,6 +23,7 @@ pub struct Picture<'a> {
     planned: &'a Planned,
     warnings: Vec<Diagnostic>,
     steps: Vec<Step<'a>>,
+    earlier: BTreeMap<String, i64>,
 }
 
 struct Step<'a> {
@@ -73,7 +75,19 @@ impl<'a> Picture<'a> {
                 warnings.push(found.clone());
             }
         }
-        Self { planned, warnings, steps: steps.collect() }
+        Self { planned, warnings, steps: steps.collect(), earlier: BTreeMap::new() }
+    }
+
+    /// With how long steps took when they were applied before, in microseconds.
+    #[must_use]
+    pub fn with_earlier(mut self, earlier: BTreeMap<String, i64>) -> Self {
+        self.earlier = earlier;
+        self
+    }
+
+    fn took(&self, step: &Step<'_>) -> Option<i64> {
+        let forward = self.planned.plan.direction == RunKind::Apply;
+        self.earlier.get(step.step.id.as_str()).copied().filter(|_| forward)
     }
 
     /// The warnings that belong to no step.
@@ -112,6 +126,10 @@ impl<'a> Picture<'a> {
             }
             line(&format!("requires: {}", step.requires()));
             line(&format!("transaction: {}", step.transaction()));
+            if let Some(took) = self.took(step) {
+                let took = std::time::Duration::from_micros(took.unsigned_abs());
+                line(&format!("took {} when it was last applied here", millis(took)));
+            }
             if let Some(why) = step.irreversible() {
                 line(&format!("irreversible: {why}"));
             }
@@ -162,6 +180,7 @@ impl<'a> Picture<'a> {
             "transactional": plan.script.transactional,
             "warnings": self.of_step(step).into_iter().map(warning_json).chain(step.hazards.iter().map(hazard_json)).collect::<Vec<_>>(),
             "parts": step.parts(),
+            "earlier_duration_ms": self.took(step).map(|took| took / 1000),
             "reversible": plan.reversible,
             "file": step.script.as_ref().map(|script| &script.file),
             "description": step.description(),

@@ -495,7 +495,7 @@ impl<J: Journal> Driver<'_, J> {
     }
 
     /// The second connection. What it cannot do is told once.
-    async fn monitor(&self) -> Option<Arc<Monitor>> {
+    pub(super) async fn monitor(&self) -> Option<Arc<Monitor>> {
         let mut eye = self.eye.lock().await;
         match &*eye {
             Eye::Open(monitor) if !monitor.is_lost() => return Some(Arc::clone(monitor)),
@@ -536,7 +536,11 @@ impl<J: Journal> Driver<'_, J> {
         answer: impl Future<Output = T>,
     ) -> (T, Seen) {
         let watch = Watch { grace: GRACE, budget: (!gentle).then_some(case.limits.budget) };
-        let (answer, seen) = self.watched(live, watch, answer).await;
+        let (answer, seen) = tokio::select! {
+            biased;
+            done = self.watched(live, watch, answer) => done,
+            never = self.tell_building(live.pid, step) => match never {},
+        };
         if seen.cancelled.is_some() {
             drop(barrier(live).await);
         }

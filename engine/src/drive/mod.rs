@@ -2,6 +2,7 @@
 
 mod acquire;
 mod at_once;
+mod building;
 mod chunked;
 mod desk;
 mod finish;

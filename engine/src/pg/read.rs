@@ -326,3 +326,19 @@ fn run_row(row: &Row, schema: &SchemaName) -> Result<RunRow, ReadError> {
         finished_at: row.try_get::<_, Option<i64>>(9)?.map(Timestamp),
     })
 }
+
+/// How long migrations took when they were applied here before, in microseconds, by id: the last time that counts, of
+/// those that were reversed since.
+///
+/// # Errors
+/// The server or the line failed.
+pub async fn earlier_durations(
+    client: &Client,
+    schema: &SchemaName,
+) -> Result<BTreeMap<String, i64>, tokio_postgres::Error> {
+    let sql = schema.fill(
+        "SELECT DISTINCT ON (id) id, duration_us FROM {schema}.reversed WHERE duration_us > 0 ORDER BY id, reversed_at DESC",
+    );
+    let rows = client.query_typed(&sql, &[]).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
