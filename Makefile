@@ -68,11 +68,12 @@ SEED ?=
 # Every n-th case of the exhaustive rows (WIRE_STRIDE: of the cuts), and the rows to try, such as ONLY=1,8.
 STRIDE ?=
 WIRE_STRIDE ?=
+PROGRAM_STRIDE ?=
 ONLY ?=
 
 # A debug build: release builds have no crash points.
 torture: postgres
-	ROUNDS='$(ROUNDS)' SEED='$(SEED)' STRIDE='$(STRIDE)' WIRE_STRIDE='$(WIRE_STRIDE)' ONLY='$(ONLY)' \
+	ROUNDS='$(ROUNDS)' SEED='$(SEED)' STRIDE='$(STRIDE)' WIRE_STRIDE='$(WIRE_STRIDE)' PROGRAM_STRIDE='$(PROGRAM_STRIDE)' ONLY='$(ONLY)' \
 		$(CARGO) test --locked --package migengine --test torture torture -- --ignored --nocapture
 
 postgres:
