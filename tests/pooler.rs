@@ -96,7 +96,8 @@ fn where_transactions_share_sessions_it_refuses_and_names_the_way_out() {
 #[test]
 fn a_direct_url_goes_past_the_pooler_from_wherever_it_comes() {
     let Some(pooler) = Pooler::start("transaction", 20) else { return };
-    let ways: [&dyn Fn(Project, &str) -> (Project, Vec<String>); 4] = [
+    type Way<'a> = &'a dyn Fn(Project, &str) -> (Project, Vec<String>);
+    let ways: [Way<'_>; 4] = [
         &|project, url| (project, vec!["--direct-url".to_owned(), url.to_owned()]),
         &|project, url| (project.with_env("MIGENGINE_DIRECT_URL", url), Vec::new()),
         &|project, url| {

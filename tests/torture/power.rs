@@ -1,6 +1,7 @@
 //! Row 4: the power fails while journaling. The journal lies on an ext4 of its own on a loop device, which is shut down
 //! without a flush (`EXT4_IOC_SHUTDOWN`, as xfstests do); the program is killed with it. Needs root, and says so.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -90,15 +91,15 @@ fn test(lab: &Lab, seed: &u64) -> Result<(), String> {
         std::thread::sleep(Duration::from_millis(rng.below(if args.len() == 2 { 250 } else { 120 })));
         disk.power_off()?;
         signal(i32::try_from(child.id()).unwrap(), Signal::SIGKILL);
-        log += &format!("{args:?} {}\n", collect(child));
+        writeln!(log, "{args:?} {}", collect(child)).unwrap();
         disk.unmount();
         disk.mount()?;
     }
     let mut check = || {
         let resumed = run(&project, &["apply", "--resume", "--yes"], &[]);
-        log += &format!("resume {resumed}\n");
+        writeln!(log, "resume {resumed}").unwrap();
         let rest = run(&project, &["apply", "--yes"], &[]);
-        log += &format!("apply {rest}\n");
+        writeln!(log, "apply {rest}").unwrap();
         oracle::same("exit codes", &format!("{:?} {:?}", resumed.code, rest.code), "Some(0) Some(0)")?;
         let tags: Vec<String> = kind.all_tags().iter().map(ToString::to_string).collect();
         oracle::all_once(&db, &tags)?;
