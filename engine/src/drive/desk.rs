@@ -16,10 +16,16 @@ use crate::run::journal::{Holding, Journal, JournalError, Sealed};
 use crate::run::schedule::assign;
 use crate::run::state::{RunSnapshot, StepIndex, StepState};
 
+/// Events to be written, and whom to tell that they are on disk.
+pub(crate) struct Entry {
+    events: Vec<Event>,
+    reply: oneshot::Sender<Result<(), JournalError>>,
+}
+
 /// What a lane says.
 pub(crate) enum Report {
-    /// Events to be written, and whom to tell that they are on disk.
-    Entry(Vec<Event>, oneshot::Sender<Result<(), JournalError>>),
+    /// Something happened.
+    Entry(Entry),
     /// A lane has done what it was given.
     Idle {
         /// Which.
@@ -44,7 +50,7 @@ impl<J: Journal> Journal for Desk<'_, J> {
     async fn append(&self, _run: RunId, events: Vec<(Timestamp, Event)>) -> Result<Vec<Sealed>, JournalError> {
         let (reply, answer) = oneshot::channel();
         let events = events.into_iter().map(|(_, event)| event).collect();
-        self.reports.send(Report::Entry(events, reply)).map_err(|_| JournalError::Poisoned)?;
+        self.reports.send(Report::Entry(Entry { events, reply })).map_err(|_| JournalError::Poisoned)?;
         answer.await.map_err(|_| JournalError::Poisoned)?.map(|()| Vec::new())
     }
 
@@ -118,7 +124,7 @@ impl<J: Journal> Driver<'_, J> {
             let mut entries = Vec::new();
             for report in std::iter::once(first).chain(std::iter::from_fn(|| reports.try_recv().ok())) {
                 match report {
-                    Report::Entry(events, reply) => entries.push((events, reply)),
+                    Report::Entry(entry) => entries.push(entry),
                     Report::Idle { lane, alive, result } => {
                         let steps = lanes.at_work.get_mut(lane).map(std::mem::take).unwrap_or_default();
                         let ended = if alive { self.withdraw(&steps) } else { Ok(()) };
@@ -154,13 +160,10 @@ impl<J: Journal> Driver<'_, J> {
 
     /// Folds what was reported, makes it durable under one flush, and only then says so. Intents are mirrored, too,
     /// because the lanes' transactions carry no records: one session writes them, in order.
-    async fn write_down(
-        &mut self,
-        entries: Vec<(Vec<Event>, oneshot::Sender<Result<(), JournalError>>)>,
-    ) -> Result<(), DriveError> {
+    async fn write_down(&mut self, entries: Vec<Entry>) -> Result<(), DriveError> {
         let mut replies = Vec::new();
         let mut begins = false;
-        for (events, reply) in entries {
+        for Entry { events, reply } in entries {
             for event in events {
                 begins |= matches!(event, Event::StepIntent { .. });
                 if matches!(event, Event::StepFailed { .. } | Event::StepInDoubt { .. }) {
