@@ -9,11 +9,12 @@ mod corpus;
 #[path = "fingerprint_support/mod.rs"]
 mod support;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use cases::CASES;
 use migengine_engine::pg::fingerprint;
-use migengine_engine::schema::{Schema, Verdict, compare, diff};
+use migengine_engine::schema::{Kind, Schema, Verdict, compare, diff};
 use support::Server;
 use tokio_postgres::Client;
 
@@ -57,13 +58,35 @@ async fn roles(admin: &Client) {
     admin.batch_execute("CREATE ROLE alice").await.unwrap();
 }
 
+/// Kinds of objects that a case was seen to add or remove.
+#[derive(Default)]
+struct Seen {
+    came_or_went: BTreeSet<Kind>,
+}
+
+impl Seen {
+    fn take(&mut self, before: &Schema, after: &Schema) {
+        for key in before.objects.keys().chain(after.objects.keys()) {
+            if before.objects.contains_key(key) != after.objects.contains_key(key) {
+                self.came_or_went.insert(key.kind);
+            }
+        }
+    }
+}
+
 /// What went wrong with one case, if anything.
-async fn case(client: &Client, (_, set_up, change, reverse): cases::Case, public_owner: &str) -> Result<(), String> {
+async fn case(
+    client: &Client,
+    (_, set_up, change, reverse): cases::Case,
+    public_owner: &str,
+    seen: &mut Seen,
+) -> Result<(), String> {
     let read = async || fingerprint::read(client, &["migengine"]).await.map_err(|error| format!("{error:?}"));
     run(client, set_up).await?;
     let before = read().await?;
     run(client, change).await?;
     let changed = read().await?;
+    seen.take(&before, &changed);
     let sentences: Vec<String> = diff(&before, &changed).iter().map(ToString::to_string).collect();
     println!("{change}\n    {}", sentences.join("\n    "));
     if compare(&before, &changed) != Verdict::Differs || sentences.is_empty() {
@@ -105,20 +128,23 @@ async fn all_cases(server: Server) {
     let version = version(&admin).await;
     let public_owner = if version >= 15 { "pg_database_owner" } else { "postgres" };
     let mut wrong = Vec::new();
-    let mut seen = 0;
+    let (mut count, mut seen) = (0, Seen::default());
     for (number, row) in CASES.iter().enumerate().filter(|(_, row)| row.0 <= version) {
         let client = fresh_database(&server, &admin, &format!("case_{number}")).await;
-        if let Err(error) = case(&client, *row, public_owner).await {
+        if let Err(error) = case(&client, *row, public_owner, &mut seen).await {
             // Small builds of the server come without ICU or LZ4.
             if !error.contains("not supported in this build") {
                 wrong.push(format!("{}\n    {error}", row.2));
             }
         }
-        seen += 1;
+        count += 1;
         drop(client);
     }
-    println!("{seen} cases on version {version}");
-    assert!(wrong.is_empty(), "{} of {seen} cases on version {version}:\n{}", wrong.len(), wrong.join("\n"));
+    println!("{count} cases on version {version}");
+    assert!(wrong.is_empty(), "{} of {count} cases on version {version}:\n{}", wrong.len(), wrong.join("\n"));
+    let lacking =
+        |seen: &BTreeSet<Kind>| Kind::ALL.iter().filter(|kind| !seen.contains(kind)).copied().collect::<Vec<_>>();
+    assert_eq!(lacking(&seen.came_or_went), [], "kinds that no case adds or removes");
 }
 
 const SMALL: &str = "CREATE TABLE t (a bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, b text NOT NULL, c text); \

@@ -391,6 +391,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     // Foreign data.
     (14, "", "CREATE FOREIGN DATA WRAPPER w OPTIONS (debug 'true')", "DROP FOREIGN DATA WRAPPER w"),
+    (14, "CREATE FOREIGN DATA WRAPPER w", "CREATE SERVER s FOREIGN DATA WRAPPER w", "DROP SERVER s"),
     (14, FDW, "ALTER SERVER s OPTIONS (ADD host 'h')", "ALTER SERVER s OPTIONS (DROP host)"),
     (
         14,
