@@ -51,7 +51,7 @@ pub struct Global {
     pub schema: Option<String>,
     /// What stdout carries.
     #[arg(long, global = true, value_enum)]
-    pub format: Option<Format>,
+    pub format: Option<AskedFormat>,
     /// Whether messages are coloured.
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
@@ -63,8 +63,23 @@ pub struct Global {
     pub quiet: bool,
 }
 
+/// Formats that can be asked for. The last two are for `audit export` only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AskedFormat {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+    /// One JSON object a line.
+    #[value(hide = true)]
+    Jsonl,
+    /// Comma-separated values, RFC 4180.
+    #[value(hide = true)]
+    Csv,
+}
+
 /// Formats of stdout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// For people.
     #[default]
@@ -207,4 +222,8 @@ pub enum Command {
     Drift(commands::drift::DriftArgs),
     /// Mark the database, so that changes to it need its name typed; or take the mark off.
     Protect(commands::protect::ProtectArgs),
+    /// Look at the audit log, check that nobody changed it, or export it.
+    Audit(commands::audit::AuditArgs),
+    /// Write the schema to a file: pg_dump's text, the same for the same schema.
+    Export(commands::export::ExportArgs),
 }

@@ -7,6 +7,7 @@ use migengine_engine::protect::window::Windows;
 use serde::Deserialize;
 
 use crate::error::CommandError;
+use crate::outside::settings::{Export, Hooks, Notify};
 
 /// The file's name where no other is given.
 pub const FILE: &str = "migengine.toml";
@@ -56,6 +57,15 @@ pub struct Section {
     pub data_check_timeout: Option<String>,
     /// How to find out whether there is a backup, and whether to make one.
     pub backup: Option<Backup>,
+    /// Programs to run at moments of a run. An environment adds to those at the top, and replaces them one by one.
+    #[serde(default)]
+    pub hooks: Hooks,
+    /// How long a hook may take.
+    pub hook_timeout: Option<String>,
+    /// The schema as a file.
+    pub export: Option<Export>,
+    /// Who is told of a run. The list of an environment replaces the one at the top.
+    pub notify: Option<Vec<Notify>>,
 }
 
 /// `[backup]` or `[env.NAME.backup]`. One source that proves a backup is enough.
@@ -138,6 +148,11 @@ struct File {
     data_checks: Option<bool>,
     data_check_timeout: Option<String>,
     backup: Option<Backup>,
+    #[serde(default)]
+    hooks: Hooks,
+    hook_timeout: Option<String>,
+    export: Option<Export>,
+    notify: Option<Vec<Notify>>,
 }
 
 /// A window, or a list of windows. What is wrong with one is told with its line.
@@ -228,6 +243,10 @@ fn parse(text: &str, name: &str, env: Option<&str>) -> Result<Section, CommandEr
         data_checks: picked.data_checks.or(file.data_checks),
         data_check_timeout: picked.data_check_timeout.or(file.data_check_timeout),
         backup: picked.backup.or(file.backup),
+        hooks: file.hooks.into_iter().chain(picked.hooks).collect(),
+        hook_timeout: picked.hook_timeout.or(file.hook_timeout),
+        export: picked.export.or(file.export),
+        notify: picked.notify.or(file.notify),
         ..picked
     })
 }

@@ -14,12 +14,13 @@ use migengine_engine::pg::target::{SystemFiles, Target};
 use migengine_engine::protect::Protection;
 use migengine_engine::protect::window::Windows;
 
-use crate::args::{Color, Format, Global, RunOptions};
+use crate::args::{AskedFormat, Color, Format, Global, RunOptions};
 use crate::backup::Sources;
 use crate::config::{self, DriftPolicy, Section};
 use crate::embedded::{self, Embedded};
 use crate::error::CommandError;
 use crate::journals::JournalPlace;
+use crate::outside::Outside;
 use crate::preflight::RowLimits;
 
 /// Where things go and how they look.
@@ -44,7 +45,12 @@ impl Look {
             Color::Never => false,
             Color::Auto => std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
         };
-        Self { format: global.format.unwrap_or_default(), color, verbose: global.verbose, quiet: global.quiet }
+        // Whoever reads lines of JSON gets errors as JSON too.
+        let format = match global.format {
+            Some(AskedFormat::Json | AskedFormat::Jsonl) => Format::Json,
+            Some(AskedFormat::Text | AskedFormat::Csv) | None => Format::Text,
+        };
+        Self { format, color, verbose: global.verbose, quiet: global.quiet }
     }
 }
 
@@ -118,6 +124,32 @@ impl Context {
             (None, Some(url), ..) | (None, None, Some(url), _) => Ok(Some(url.clone())),
             (None, None, None, None) => Ok(section.database_url.clone()),
         }
+    }
+
+    /// The configuration of this environment.
+    #[must_use]
+    pub fn section(&self) -> &Section {
+        &self.section
+    }
+
+    /// The format as it was asked for.
+    #[must_use]
+    pub fn asked_format(&self) -> Option<AskedFormat> {
+        self.global.format
+    }
+
+    /// The name given with `--env`.
+    #[must_use]
+    pub fn environment(&self) -> Option<&str> {
+        self.global.env.as_deref()
+    }
+
+    /// Starts whatever is to be told of a run.
+    ///
+    /// # Errors
+    /// A mistake in the configuration.
+    pub fn outside(&self) -> Result<Outside, CommandError> {
+        Outside::start(&self.section, self.environment())
     }
 
     /// The folder given with `--embedded=DIR`.

@@ -1,5 +1,6 @@
 //! From a plan or an unfinished run to its end: journal, engine, report. Shared by `apply` and `rollback`.
 
+use migengine_engine::audit;
 use migengine_engine::drive::points::Point;
 use migengine_engine::drive::{DriveError, Job, Observer, Options, StepScripts, World, drive};
 use migengine_engine::id::{Epoch, RunId};
@@ -12,10 +13,15 @@ use migengine_engine::run::journal::{Journal as _, Sealed};
 use migengine_engine::run::state::RunSnapshot;
 use tokio::sync::watch;
 
+use crate::aftermath::Aftermath;
 use crate::context::{Context, Limits, actor, now};
 use crate::error::{CommandError, Exit};
 use crate::journals::OpenJournal;
+use crate::origin::origin;
 use crate::outcome::{self, Asked};
+use crate::outside::Outside;
+use crate::outside::moment::Moment;
+use crate::outside::post::Remark;
 use crate::render;
 
 /// Version of the engine, as runs record it.
@@ -37,6 +43,8 @@ pub struct Stage<'a> {
     pub journal: OpenJournal,
     /// Becomes true at the first signal.
     pub stop: watch::Receiver<bool>,
+    /// Who is told of the run.
+    pub outside: Outside,
 }
 
 /// How a run begins or goes on.
@@ -84,7 +92,9 @@ impl Stage<'_> {
         let first = Recorded { run, seq: 1, at, event: Event::RunStarted(Box::new(started)) };
         let mut folded = RunSnapshot::begin(run, &first).map_err(DriveError::from)?;
         let mut records = vec![first];
-        for event in notes {
+        let message = origin(&actor(), self.context.environment());
+        let whence = Event::Noted { step: None, topic: audit::ORIGIN.to_owned(), message };
+        for event in std::iter::once(whence).chain(notes) {
             let record = Recorded { run, seq: folded.events + 1, at, event };
             folded.apply(&record).map_err(DriveError::from)?;
             records.push(record);
@@ -112,7 +122,9 @@ impl Stage<'_> {
     /// # Errors
     /// It could not be driven to an end or a rest.
     pub async fn drive(self, start: Start, scripts: Vec<StepScripts>, asked: Asked) -> Result<Ending, CommandError> {
-        let teller = Teller { context: self.context };
+        let teller = Teller { context: self.context, outside: &self.outside };
+        let moment = if start.planned_at.is_some() { Moment::Started } else { Moment::Resumed };
+        self.outside.tell(moment, &start.run, None);
         let options = Options {
             lock_patience: self.limits.lock_wait_runner,
             orphan_patience: self.limits.orphan_wait,
@@ -120,6 +132,7 @@ impl Stage<'_> {
             settings: self.limits.settings(),
             limits: self.limits.guard,
             jobs: self.limits.jobs,
+            origin: origin(&actor(), self.context.environment()),
         };
         let journal_epoch = self.journal.epoch();
         let world = World {
@@ -129,7 +142,7 @@ impl Stage<'_> {
             options: &options,
             observer: &teller,
             clock: &now,
-            stop: self.stop,
+            stop: self.stop.clone(),
             journal_epoch,
         };
         let job = Job {
@@ -140,17 +153,24 @@ impl Stage<'_> {
             session: Some(self.session),
         };
         let (run, result) = drive(&world, job).await;
-        self.journal.close(Some(&run), &run.started.database.uuid);
-        let Err(error) = result else {
-            return Ok(Ending { exit: outcome::exit(&run, asked), run: Some(run), error: None });
+        let exit = outcome::exit(&run, asked);
+        let aftermath = Aftermath {
+            context: self.context,
+            target: self.target,
+            server: self.state.server.version,
+            stop: self.stop,
         };
+        let done = result.is_ok() && exit == Exit::Done;
+        let remarks = aftermath.settle(&run, done, self.outside, &self.journal).await;
+        self.journal.close(Some(&run), &run.started.database.uuid);
+        let Err(error) = result else { return Ok(Ending { exit, run: Some(run), error: None, remarks }) };
         let mut error = CommandError::from(error);
         if run.may_have_effects() {
             error.exit = if error.exit == Exit::Refused { Exit::Stopped } else { error.exit };
             error.state = outcome::database_state(&run);
             error.next.push("migengine apply --resume".to_owned());
         }
-        Ok(Ending { exit: error.exit, run: Some(run), error: Some(error) })
+        Ok(Ending { exit: error.exit, run: Some(run), error: Some(error), remarks })
     }
 }
 
@@ -162,15 +182,33 @@ pub struct Ending {
     pub run: Option<RunSnapshot>,
     /// What stood in the way, beside the run's own failures.
     pub error: Option<CommandError>,
+    /// What came of hooks, notifications and the export.
+    pub remarks: Vec<Remark>,
+}
+
+impl Ending {
+    /// There was nothing to do.
+    #[must_use]
+    pub fn nothing_to_do() -> Self {
+        Self { exit: Exit::Done, run: None, error: None, remarks: Vec::new() }
+    }
+
+    /// Something stood in the way before there was a run.
+    #[must_use]
+    pub fn stopped(error: CommandError) -> Self {
+        Self { exit: error.exit, run: None, error: Some(error), remarks: Vec::new() }
+    }
 }
 
 /// Tells people what happens.
 struct Teller<'a> {
     context: &'a Context,
+    outside: &'a Outside,
 }
 
 impl Observer for Teller<'_> {
     fn event(&self, run: &RunSnapshot, record: &Recorded) {
+        self.outside.event(run, record);
         if let Some(line) = render::progress(run, record) {
             self.context.tell(&line);
         }

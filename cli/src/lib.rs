@@ -1,6 +1,7 @@
 //! The command line of migengine: options, commands, what people see. Decisions are the engine's.
 
 pub mod admission;
+pub mod aftermath;
 pub mod args;
 pub mod backup;
 pub mod chronicle;
@@ -16,7 +17,9 @@ pub mod execute;
 pub mod journals;
 pub mod manner;
 pub mod meant;
+pub mod origin;
 pub mod outcome;
+pub mod outside;
 pub mod preflight;
 pub mod program;
 pub mod project;
@@ -29,7 +32,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tokio::sync::watch;
 
-use args::{Cli, Command, Format};
+use args::{AskedFormat, Cli, Command, Format};
 use context::{Context, Look};
 use error::{CommandError, Exit};
 
@@ -88,6 +91,10 @@ fn run(cli: Cli) -> Result<Exit, CommandError> {
         .build()
         .map_err(|error| CommandError::refused("ME009", format!("the system gives no event loop: {error}")))?;
     let context = Context::new(cli.global)?;
+    let rows = matches!(context.asked_format(), Some(AskedFormat::Jsonl | AskedFormat::Csv));
+    if rows && !matches!(&cli.command, Command::Audit(args) if args.exports()) {
+        return Err(CommandError::usage("ME756", "--format jsonl and --format csv are for: migengine audit export"));
+    }
     let exit = runtime.block_on(async {
         match &cli.command {
             Command::Apply(args) => commands::apply::run(&context, args, watch_signals()).await,
@@ -123,6 +130,8 @@ async fn look(context: &Context, command: &Command) -> Result<Exit, CommandError
         Command::Resume => commands::resume::run(context).await,
         Command::Doctor(args) => commands::doctor::run(context, args).await,
         Command::Drift(args) => commands::drift::run(context, args).await,
+        Command::Audit(args) => commands::audit::run(context, args).await,
+        Command::Export(args) => commands::export::run(context, args).await,
         Command::Apply(_) | Command::Rollback(_) | Command::Resolve(_) | Command::Rehearse(_) | Command::Protect(_) => {
             Ok(Exit::Done)
         }

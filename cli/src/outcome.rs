@@ -5,6 +5,7 @@ use migengine_engine::run::state::{RestReason, RunKind, RunSnapshot, RunState, S
 use serde_json::{Value, json};
 
 use crate::error::{CommandError, Exit};
+use crate::outside::post::Remark;
 
 /// What the user asked for, which decides whether "rolled back" is a success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +88,17 @@ pub fn json(run: &RunSnapshot, error: Option<&CommandError>) -> Value {
         "steps": steps_json(run),
         "error": error.map_or_else(|| failure(run).map(failure_json), |error| Some(error_json(error))),
     })
+}
+
+/// What went wrong around a run, beside its own object: hooks, notifications, the export.
+#[must_use]
+pub fn with_remarks(mut object: Value, remarks: &[Remark]) -> Value {
+    let troubles = remarks.iter().filter(|remark| remark.trouble);
+    let list: Vec<Value> = troubles.map(|remark| json!({ "topic": remark.topic, "message": remark.message })).collect();
+    if let Some(map) = object.as_object_mut() {
+        map.insert("remarks".to_owned(), list.into());
+    }
+    object
 }
 
 /// Why a run stands still.

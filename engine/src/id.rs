@@ -180,6 +180,19 @@ impl Digest {
         bytes.try_into().ok().map(Self)
     }
 
+    /// From its 64 hexadecimal digits.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        if text.len() != 2 * bytes.len() || !text.is_ascii() {
+            return None;
+        }
+        for (byte, at) in bytes.iter_mut().zip((0..text.len()).step_by(2)) {
+            *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
     /// Its stored form.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

@@ -1,5 +1,6 @@
 //! The engine of migengine. See ARCHITECTURE.md for the map.
 
+pub mod audit;
 pub mod chunk;
 pub mod diag;
 #[cfg(feature = "postgres")]

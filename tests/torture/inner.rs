@@ -187,6 +187,7 @@ impl<'l> Stage<'l> {
             settings: settings(),
             limits: Limits::default(),
             jobs: 1,
+            origin: String::new(),
         };
         let (_stop, stopped) = tokio::sync::watch::channel(false);
         let world = World {

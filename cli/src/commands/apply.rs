@@ -123,6 +123,7 @@ pub async fn conclude(
                 if let Some(fields) = object.as_object_mut() {
                     fields.insert("drift".to_owned(), drift.unwrap_or_default());
                 }
+                let object = outcome::with_remarks(object, &ending.remarks);
                 render::data(&object.to_string());
             }
             let error = ending.error.or_else(|| ending.run.as_ref().and_then(rest_error));
@@ -196,6 +197,7 @@ async fn apply(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>)
 
 async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>) -> Result<Ending, CommandError> {
     let limits = Limits { jobs: args.jobs.map_or(1, usize::from), ..context.limits(&args.run)? };
+    let outside = context.outside()?;
     let dir = context.dir.clone();
     let loading = tokio::task::spawn_blocking(move || project::load(&dir));
     let target = context.target()?;
@@ -224,17 +226,17 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
             if !args.resume {
                 return Err(runs::in_the_way(&session, ledger, &journal, &found.run).await?);
             }
-            let stage = Stage { context, target: &target, limits, session, state, journal, stop };
+            let stage = Stage { context, target: &target, limits, session, state, journal, stop, outside };
             return resume(stage, found, project, &graph, &args.run).await;
         }
         if args.resume {
             context.tell("nothing to resume: no run is unfinished");
-            return Ok(Ending { exit: Exit::Done, run: None, error: None });
+            return Ok(Ending::nothing_to_do());
         }
         kept_open = Some(journal);
     } else if args.resume {
         context.tell("nothing to resume: no run is unfinished");
-        return Ok(Ending { exit: Exit::Done, run: None, error: None });
+        return Ok(Ending::nothing_to_do());
     }
     let policy = Policy { out_of_order: args.out_of_order, ..Policy::default() };
     let planned = plan_apply(&graph, &history, &apply_target(args), policy).map_err(refused)?;
@@ -244,7 +246,7 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
         if let (Some(journal), Some(ledger)) = (kept_open, &state.ledger) {
             journal.close(None, &ledger.uuid);
         }
-        return Ok(Ending { exit: Exit::Done, run: None, error: None });
+        return Ok(Ending::nothing_to_do());
     }
     let scripts = sources::scripts(&project, &Kept::default(), &planned.plan.run_steps(), &graph);
     manner::refuse_unjoinable(args.manner(), &scripts)?;
@@ -276,7 +278,7 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
         Some(journal) => journal,
         None => OpenJournal::open(&context.journal, &uuid).await?,
     };
-    let stage = Stage { context, target: &target, limits, session, state, journal, stop };
+    let stage = Stage { context, target: &target, limits, session, state, journal, stop, outside };
     let start = stage.begin(&planned.plan, args.on_failure == OnFailure::Rollback, notes).await?;
     stage.drive(start, scripts, Asked::Apply).await
 }

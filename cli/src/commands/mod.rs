@@ -1,9 +1,11 @@
 //! One file a command.
 
 pub mod apply;
+pub mod audit;
 pub mod doctor;
 pub mod drift;
 pub mod explain;
+pub mod export;
 pub mod journal;
 pub mod lint;
 pub mod list;
@@ -42,6 +44,8 @@ pub fn empty_json(command: &Command) -> Value {
         Command::Doctor(_) => json!({ "verdict": null, "checks": [] }),
         Command::Protect(_) => json!({ "database": null, "protected": null }),
         Command::Pause(_) | Command::Resume => json!({ "paused": null }),
+        Command::Audit(args) => args.empty_json(),
+        Command::Export(_) => json!({ "file": null, "changed": null }),
         Command::New(_) => json!({ "id": null, "files": [] }),
         Command::Resolve(_) => {
             json!({ "run_id": null, "step": null, "part": null, "took_effect": null, "next": null })

@@ -22,6 +22,7 @@ use crate::context::{Context, actor};
 use crate::error::{CommandError, Exit};
 use crate::execute::{Stage, Start};
 use crate::journals::OpenJournal;
+use crate::outside::Outside;
 use crate::project::{self, Project};
 use crate::sources::{self, Kept};
 use crate::{chronicle, outcome, render, runs};
@@ -93,7 +94,8 @@ pub async fn run(context: &Context, args: &ResolveArgs, stop: watch::Receiver<bo
     if let Some(text) = &args.of_run {
         chronicle::find(text, &[found.run.run])?;
     }
-    let stage = Stage { context, target: &target, limits, session, state, journal, stop };
+    let outside = Outside::silent();
+    let stage = Stage { context, target: &target, limits, session, state, journal, stop, outside };
     let kept = crate::commands::rollback::kept(&stage).await?;
     let index = step_of(&found.run, &args.step)?;
     let id = &found.run.started.steps[index as usize].id; // invariant: `step_of` returns a step of the plan

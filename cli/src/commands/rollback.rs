@@ -88,6 +88,7 @@ pub async fn kept(stage: &Stage<'_>) -> Result<Kept, CommandError> {
 
 async fn rollback(context: &Context, args: &RollbackArgs, stop: watch::Receiver<bool>) -> Result<Ending, CommandError> {
     let limits = context.limits(&args.run)?;
+    let outside = context.outside()?;
     // The emergency way back works without the files: the history keeps their text.
     let dir = context.dir.clone();
     let loading = tokio::task::spawn_blocking(move || {
@@ -105,7 +106,7 @@ async fn rollback(context: &Context, args: &RollbackArgs, stop: watch::Receiver<
         context.tell(note);
     }
     let found = runs::unfinished(&session, &ledger, &mut journal).await?;
-    let stage = Stage { context, target: &target, limits, session, state, journal, stop };
+    let stage = Stage { context, target: &target, limits, session, state, journal, stop, outside };
     let kept = kept(&stage).await?;
     let history = sources::history(stage.state.ledger.as_ref(), &kept);
     let graph = Graph::build(project.nodes(), &history);
@@ -114,7 +115,7 @@ async fn rollback(context: &Context, args: &RollbackArgs, stop: watch::Receiver<
     }
     if args.resume {
         context.tell("nothing to resume: no run is unfinished");
-        return Ok(Ending { exit: Exit::Done, run: None, error: None });
+        return Ok(Ending::nothing_to_do());
     }
     let target = match target_of(args, &stage.journal.runs)? {
         Chosen::Target(target) => target,
@@ -133,7 +134,7 @@ async fn rollback(context: &Context, args: &RollbackArgs, stop: watch::Receiver<
     warn(context, &planned.warnings);
     if planned.plan.steps.is_empty() {
         context.tell("nothing to do: nothing was applied after that");
-        return Ok(Ending { exit: Exit::Done, run: None, error: None });
+        return Ok(Ending::nothing_to_do());
     }
     let scripts = sources::scripts(&project, &kept, &planned.plan.run_steps(), &graph);
     let notes = admit(&stage, args, Beginning::New, admission::backward(None, &scripts), &|| {

@@ -141,6 +141,7 @@ pub fn choose<'a>(found: &'a [Install], clusters: &[u32], root: &Path) -> Result
 }
 
 /// The folders to look into, most specific to this user first.
+#[must_use]
 pub fn places() -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = std::env::var_os("PATH").iter().flat_map(std::env::split_paths).collect();
     places.extend(pg_config_bindir());
@@ -178,7 +179,9 @@ fn pg_config_bindir() -> Option<PathBuf> {
     (output.status.success() && !text.trim().is_empty()).then(|| PathBuf::from(text.trim()))
 }
 
-fn is_program(path: &Path) -> bool {
+/// Whether this is a file that may be executed.
+#[must_use]
+pub fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 

@@ -89,7 +89,13 @@ impl<J: Journal> Driver<'_, J> {
         // commit until then. The two travel together.
         let (epoch, state) = tokio::join!(
             biased;
-            lock::raise_epoch(&session, self.run_id(), &self.run.started, self.run.started_at),
+            lock::raise_epoch(
+                &session,
+                self.run_id(),
+                &self.run.started,
+                self.run.started_at,
+                &self.world.options.origin
+            ),
             lock::read_under_lock(&session)
         );
         let (epoch, state) = (epoch.map_err(ReadError::from)?, state?);

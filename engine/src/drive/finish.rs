@@ -2,6 +2,7 @@
 
 use super::points::Point;
 use super::{DriveError, Driver};
+use crate::audit;
 use crate::pg::read::{HistoryState, read};
 use crate::run::event::Event;
 use crate::run::journal::Journal;
@@ -23,6 +24,10 @@ impl<J: Journal> Driver<'_, J> {
         self.ledger = state.ledger;
         if let Some((step, message)) = self.contradiction() {
             return self.rest(RestReason::Diverged, Some(step), &message).await;
+        }
+        // The audit log's head goes into the journal: whoever rewrites the log in the database cannot rewrite this too.
+        if let Some(head) = self.ledger.as_ref().and_then(|ledger| ledger.audit) {
+            self.note(Event::Noted { step: None, topic: audit::TOPIC.to_owned(), message: head.to_string() })?;
         }
         let end = match self.run.direction {
             Direction::Forward => Event::RunCommitted,

@@ -70,6 +70,8 @@ pub struct Options {
     pub limits: Limits,
     /// Sessions on which steps may run side by side; with one, the session that holds the lock runs them all.
     pub jobs: usize,
+    /// Who runs it and where from, for the audit log: JSON, without secrets.
+    pub origin: String,
 }
 
 /// What the engine tells while it runs.

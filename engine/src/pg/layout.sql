@@ -17,7 +17,8 @@ CREATE TABLE {schema}.lease (
     holder        text,
     pid           integer,
     backend_start timestamptz,
-    taken_at      timestamptz
+    taken_at      timestamptz,
+    origin        text
 );
 COMMENT ON TABLE {schema}.lease IS 'Who may change the schema: every step checks the epoch here inside its own transaction';
 
@@ -145,5 +146,130 @@ END
 $$;
 COMMENT ON FUNCTION {schema}.fence IS 'Refuses a step whose runner was superseded, or whose predecessors did not take effect';
 
+CREATE TABLE {schema}.audit (
+    seq         bigint PRIMARY KEY,
+    at          timestamptz NOT NULL,
+    action      text NOT NULL,
+    run_id      text,
+    migration   text,
+    epoch       bigint NOT NULL,
+    role        text NOT NULL,
+    address     text,
+    application text,
+    origin      text,
+    content     bytea,
+    tokens      bytea,
+    sql         text,
+    detail      text,
+    hash        bytea NOT NULL
+);
+COMMENT ON TABLE {schema}.audit IS 'Append-only and hash-chained: who did what to the schema, when, and how it ended';
+
+CREATE TABLE {schema}.audit_head (
+    one  boolean PRIMARY KEY DEFAULT true CHECK (one),
+    seq  bigint NOT NULL DEFAULT 0,
+    hash bytea NOT NULL DEFAULT sha256('migengine audit 1')
+);
+COMMENT ON TABLE {schema}.audit_head IS 'The last entry of the audit log, so that entries missing at its end are noticed';
+
+-- The hash of an entry covers the hash of the entry before it and every column. A column counts as 00 where it is null,
+-- else as 01 and its own hash; engine/src/audit computes the same.
+CREATE FUNCTION {schema}.audit_add(what text, run text, id text, content bytea, tokens bytea, sql text, detail text)
+    RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    head record;
+    lease record;
+    entry {schema}.audit;
+BEGIN
+    SELECT h.seq, h.hash INTO STRICT head FROM {schema}.audit_head h FOR UPDATE;
+    SELECT l.epoch, l.origin, l.run_id INTO STRICT lease FROM {schema}.lease l;
+    entry := ROW(head.seq + 1, clock_timestamp(), what, coalesce(run, lease.run_id), id, lease.epoch, session_user,
+        host(inet_client_addr()), current_setting('application_name'), lease.origin, content, tokens, sql, detail, NULL);
+    SELECT sha256(head.hash || string_agg(coalesce('\x01' || sha256(cell), '\x00'), '' ORDER BY at)) INTO entry.hash
+        FROM unnest(ARRAY[convert_to(entry.seq::text, 'UTF8'),
+            convert_to((extract(epoch FROM entry.at) * 1000000)::bigint::text, 'UTF8'),
+            convert_to(entry.action, 'UTF8'), convert_to(entry.run_id, 'UTF8'), convert_to(entry.migration, 'UTF8'),
+            convert_to(entry.epoch::text, 'UTF8'), convert_to(entry.role, 'UTF8'), convert_to(entry.address, 'UTF8'),
+            convert_to(entry.application, 'UTF8'), convert_to(entry.origin, 'UTF8'), entry.content, entry.tokens,
+            convert_to(entry.sql, 'UTF8'), convert_to(entry.detail, 'UTF8')]) WITH ORDINALITY AS cells(cell, at);
+    INSERT INTO {schema}.audit SELECT entry.*;
+    UPDATE {schema}.audit_head SET seq = entry.seq, hash = entry.hash;
+END
+$$;
+COMMENT ON FUNCTION {schema}.audit_add IS 'Appends an entry to the audit log';
+
+-- The history cannot change without an entry, whoever changes it.
+CREATE FUNCTION {schema}.audit_history() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    what text;
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        PERFORM {schema}.audit_add('edited', NULL, NULL, NULL, NULL, NULL, 'the history was emptied');
+    ELSIF TG_OP = 'DELETE' THEN
+        what := CASE OLD.state WHEN 'begun' THEN 'withdrawn' ELSE 'reversed' END;
+        PERFORM {schema}.audit_add(what, NULL, OLD.id, OLD.content, OLD.tokens, OLD.down_sql, NULL);
+    ELSIF TG_OP = 'INSERT' THEN
+        PERFORM {schema}.audit_add(NEW.state, NEW.run_id, NEW.id, NEW.content, NEW.tokens, NEW.up_sql, NULL);
+    ELSIF NEW.state IS DISTINCT FROM OLD.state OR NEW.state = 'begun' AND NEW.content IS DISTINCT FROM OLD.content THEN
+        PERFORM {schema}.audit_add(NEW.state, NULL, NEW.id, NEW.content, NEW.tokens,
+            CASE NEW.state WHEN 'undoing' THEN NEW.down_sql ELSE NEW.up_sql END, NULL);
+    ELSIF (NEW.id, NEW.content, NEW.tokens) IS NOT DISTINCT FROM (OLD.id, OLD.content, OLD.tokens)
+        AND starts_with(NEW.up_sql, OLD.up_sql) AND NEW.run_id = OLD.run_id THEN
+        -- A text too long for one message comes in pieces, in one transaction.
+        PERFORM {schema}.audit_add('continued', NULL, NEW.id, NULL, NULL, substr(NEW.up_sql, length(OLD.up_sql) + 1), NULL);
+    ELSE
+        PERFORM {schema}.audit_add('edited', NULL, NEW.id, NEW.content, NEW.tokens, NEW.up_sql,
+            CASE WHEN NEW.id <> OLD.id THEN 'it was ' || OLD.id END);
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER audit AFTER INSERT OR DELETE ON {schema}.history FOR EACH ROW EXECUTE FUNCTION {schema}.audit_history();
+CREATE TRIGGER audit_change AFTER UPDATE ON {schema}.history FOR EACH ROW
+    WHEN (NEW.state IS DISTINCT FROM OLD.state OR NEW.id IS DISTINCT FROM OLD.id OR NEW.content IS DISTINCT FROM OLD.content
+        OR NEW.tokens IS DISTINCT FROM OLD.tokens OR NEW.up_sql IS DISTINCT FROM OLD.up_sql
+        OR NEW.down_sql IS DISTINCT FROM OLD.down_sql OR NEW.run_id IS DISTINCT FROM OLD.run_id
+        OR NEW.applied_at IS DISTINCT FROM OLD.applied_at)
+    EXECUTE FUNCTION {schema}.audit_history();
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON {schema}.history EXECUTE FUNCTION {schema}.audit_history();
+
+CREATE FUNCTION {schema}.audit_run() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        PERFORM {schema}.audit_add('run_deleted', OLD.run_id, NULL, NULL, NULL, NULL, OLD.kind || ', ' || OLD.state);
+    ELSIF TG_OP = 'INSERT' THEN
+        PERFORM {schema}.audit_add('run_started', NEW.run_id, NULL, NEW.plan_hash, NULL, NULL, NEW.kind);
+    ELSIF NEW.epoch IS DISTINCT FROM OLD.epoch AND NEW.state = 'Locked' THEN
+        PERFORM {schema}.audit_add('run_resumed', NEW.run_id, NULL, NULL, NULL, NULL, NEW.kind);
+    ELSIF NEW.finished_at IS NOT NULL THEN
+        PERFORM {schema}.audit_add('run_finished', NEW.run_id, NULL, NULL, NULL, NULL, NEW.state);
+    ELSIF NEW.rest IS NOT NULL THEN
+        PERFORM {schema}.audit_add('run_rested', NEW.run_id, NEW.rest_step, NULL, NULL, NULL,
+            NEW.state || ', ' || NEW.rest || coalesce(': ' || NEW.rest_message, ''));
+    ELSE
+        PERFORM {schema}.audit_add('run_moved', NEW.run_id, NULL, NULL, NULL, NULL, NEW.state);
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER audit AFTER INSERT OR DELETE ON {schema}.run FOR EACH ROW EXECUTE FUNCTION {schema}.audit_run();
+CREATE TRIGGER audit_change AFTER UPDATE ON {schema}.run FOR EACH ROW
+    WHEN (NEW.state IS DISTINCT FROM OLD.state OR NEW.rest IS DISTINCT FROM OLD.rest
+        OR NEW.rest_message IS DISTINCT FROM OLD.rest_message OR NEW.epoch IS DISTINCT FROM OLD.epoch
+        OR NEW.finished_at IS DISTINCT FROM OLD.finished_at)
+    EXECUTE FUNCTION {schema}.audit_run();
+
+CREATE FUNCTION {schema}.audit_refuse() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'ME003', MESSAGE = 'the audit log of migengine is append-only';
+END
+$$;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {schema}.audit
+    EXECUTE FUNCTION {schema}.audit_refuse();
+
+INSERT INTO {schema}.audit_head DEFAULT VALUES;
 INSERT INTO {schema}.identity (layout, engine) VALUES (1, {engine});
 INSERT INTO {schema}.lease DEFAULT VALUES;

@@ -172,7 +172,7 @@ pub async fn read_under_lock(session: &Session) -> Result<DatabaseState, ReadErr
     read(&session.client, &session.schema).await
 }
 
-/// Raises the epoch and writes the run's row, in one statement. Returns the new epoch.
+/// Raises the epoch and writes the run's row, in one statement. Returns the new epoch. `origin` is for the audit log.
 ///
 /// # Errors
 /// The server or the line failed.
@@ -181,10 +181,11 @@ pub async fn raise_epoch(
     run: RunId,
     started: &RunStarted,
     started_at: Timestamp,
+    origin: &str,
 ) -> Result<Epoch, tokio_postgres::Error> {
     let sql = session.schema.fill(
         "WITH raised AS (UPDATE {schema}.lease SET epoch = epoch + 1, run_id = $1, holder = $2, pid = pg_backend_pid(), \
-           backend_start = (SELECT backend_start FROM pg_stat_get_activity(pg_backend_pid())), taken_at = clock_timestamp() \
+           backend_start = (SELECT backend_start FROM pg_stat_get_activity(pg_backend_pid())), taken_at = clock_timestamp(), origin = $7 \
            RETURNING epoch) \
          INSERT INTO {schema}.run AS r (run_id, kind, state, epoch, plan_hash, engine, actor, started_at) \
            SELECT $1, $3, 'Locked', epoch, $4, $5, $2, to_timestamp($6 / 1000000.0) FROM raised \
@@ -203,6 +204,7 @@ pub async fn raise_epoch(
                 (&hash, Type::BYTEA),
                 (&started.engine, Type::TEXT),
                 (&started_at.0, Type::INT8),
+                (&origin, Type::TEXT),
             ],
         )
         .await?;

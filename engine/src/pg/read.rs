@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tokio_postgres::{Client, Row};
 
 use super::layout::{LAYOUT, SchemaName};
+use crate::audit::Anchor;
 use crate::id::{Digest, Epoch, MigrationId, RunId, Timestamp};
 use crate::protect::Mark;
 
@@ -113,6 +114,8 @@ pub struct Ledger {
     pub history: BTreeMap<MigrationId, HistoryRow>,
     /// Runs that are not final, oldest first.
     pub unfinished: Vec<RunRow>,
+    /// The last entry of the audit log.
+    pub audit: Option<Anchor>,
 }
 
 /// What was read.
@@ -177,8 +180,9 @@ const SERVER: &str = "SELECT current_setting('server_version_num')::int, current
     pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool, current_database()::text, session_user::text, \
     CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE') THEN (SELECT system_identifier FROM pg_control_system()) ELSE 0 END";
 
-const LEDGER: &str = "SELECT i.uuid::text, i.layout, l.epoch, l.holder, l.pid, p.actor, (extract(epoch FROM p.at) * 1000000)::bigint \
-    FROM {schema}.identity i CROSS JOIN {schema}.lease l LEFT JOIN {schema}.protection p \
+const LEDGER: &str = "SELECT i.uuid::text, i.layout, l.epoch, l.holder, l.pid, p.actor, (extract(epoch FROM p.at) * 1000000)::bigint, \
+    a.seq, a.hash \
+    FROM {schema}.identity i CROSS JOIN {schema}.lease l CROSS JOIN {schema}.audit_head a LEFT JOIN {schema}.protection p \
     ON p.marked AND p.number = (SELECT max(number) FROM {schema}.protection)";
 
 const HISTORY: &str = "SELECT id, position, state, run_id, content, tokens, requires, down_sql IS NOT NULL, parts_done, part_tokens, \
@@ -236,6 +240,11 @@ pub async fn read(client: &Client, schema: &SchemaName) -> Result<DatabaseState,
         holder_pid: row.try_get(4)?,
         mark: mark(row)?,
         history: history?.iter().map(|row| history_row(row, schema)).collect::<Result<_, _>>()?,
+        audit: row
+            .try_get::<_, Option<&[u8]>>(8)?
+            .and_then(Digest::from_slice)
+            .zip(row.try_get(7)?)
+            .map(|(hash, seq)| Anchor { seq, hash }),
         unfinished: runs?.iter().map(|row| run_row(row, schema)).collect::<Result<_, _>>()?,
     };
     Ok(DatabaseState { server, ledger: Some(ledger) })

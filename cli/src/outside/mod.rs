@@ -1,0 +1,145 @@
+//! The world around a run: programs and services that are told of it. Everything here runs on threads of its own, with
+//! bounded queues and time limits. Nothing here can block a run or fail it.
+
+pub mod export;
+pub mod hook;
+pub mod http;
+pub mod moment;
+pub mod notify;
+pub mod post;
+pub mod process;
+pub mod settings;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use migengine_engine::migration::parse_duration;
+use migengine_engine::run::event::Recorded;
+use migengine_engine::run::state::RunSnapshot;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+
+use crate::config::Section;
+use crate::error::CommandError;
+use crate::outcome;
+use hook::HookRunner;
+use moment::{Moment, moments};
+use notify::Notifier;
+use post::{Happening, Post, Remark};
+
+/// Everybody who is told of a run.
+pub struct Outside {
+    environment: Option<String>,
+    posts: Vec<Post>,
+    remarks: Mutex<mpsc::UnboundedReceiver<Remark>>,
+}
+
+impl Outside {
+    /// Starts what the configuration asks for.
+    ///
+    /// # Errors
+    /// A mistake in the configuration, before anything is changed.
+    pub fn start(section: &Section, environment: Option<&str>) -> Result<Self, CommandError> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut posts = Vec::new();
+        if let Some((moment, _)) = section.hooks.iter().find(|(_, words)| words.iter().all(String::is_empty)) {
+            let what =
+                format!("the hook {} names no program: write a list, [\"program\", \"argument\"]", moment.name());
+            return Err(CommandError::usage("ME755", what));
+        }
+        let timeout = duration("hook_timeout", section.hook_timeout.as_deref(), hook::TIMEOUT)?;
+        if !section.hooks.is_empty() {
+            let hooks = HookRunner::new(section.hooks.clone(), timeout);
+            posts.push(Post::start("a hook".to_owned(), Box::new(hooks), sender.clone()));
+        }
+        for settings in section.notify.iter().flatten() {
+            let notifier = Notifier::new(settings)?;
+            posts.push(Post::start(notifier.name().to_owned(), Box::new(notifier), sender.clone()));
+        }
+        Ok(Self { environment: environment.map(str::to_owned), posts, remarks: Mutex::new(receiver) })
+    }
+
+    /// Tells nobody.
+    #[must_use]
+    pub fn silent() -> Self {
+        let (_, receiver) = mpsc::unbounded_channel();
+        Self { environment: None, posts: Vec::new(), remarks: Mutex::new(receiver) }
+    }
+
+    /// An event of the run.
+    pub fn event(&self, run: &RunSnapshot, record: &Recorded) {
+        for moment in moments(run, record) {
+            self.tell(moment, run, record.event.step().map(|step| run.step_name(step)));
+        }
+    }
+
+    /// A moment of the run.
+    pub fn tell(&self, moment: Moment, run: &RunSnapshot, step: Option<&str>) {
+        let mut happening: Option<Happening> = None;
+        for post in self.posts.iter().filter(|post| post.wants(moment)) {
+            let happening = happening.get_or_insert_with(|| Happening {
+                moment,
+                step: step.map(str::to_owned),
+                object: Arc::new(self.object(moment, run, step)),
+            });
+            post.offer(happening.clone());
+        }
+    }
+
+    /// The run as the world is told of it: the object of the JSON interface, with where and what.
+    #[must_use]
+    pub fn object(&self, moment: Moment, run: &RunSnapshot, step: Option<&str>) -> Value {
+        let mut object = outcome::json(run, None);
+        if let (Some(map), Value::Object(more)) = (
+            object.as_object_mut(),
+            json!({
+                "event": moment.name(),
+                "at": crate::render::time(crate::context::now()),
+                "environment": self.environment,
+                "database": run.started.database.name,
+                "host": run.started.database.host,
+                "actor": run.started.actor,
+                "step": step,
+                "next": outcome::next_command(run),
+            }),
+        ) {
+            map.extend(more);
+        }
+        object
+    }
+
+    /// Waits until everybody was told, as long as that is worth waiting for, or until a signal. Returns what came of it.
+    pub async fn close(self, mut stop: watch::Receiver<bool>) -> Vec<Remark> {
+        let patience = self.posts.iter().map(Post::patience).max().unwrap_or(Duration::ZERO);
+        let deadline = tokio::time::Instant::now() + patience;
+        let mut left = Vec::new();
+        stop.mark_unchanged();
+        let closing = async {
+            for post in self.posts {
+                left.extend(post.close(deadline).await);
+            }
+        };
+        tokio::select! {
+            () = closing => {}
+            Ok(()) = stop.changed() => {}
+        }
+        let mut remarks = Vec::new();
+        let mut receiver = self.remarks.into_inner().unwrap_or_else(PoisonError::into_inner);
+        while let Ok(remark) = receiver.try_recv() {
+            remarks.push(remark);
+        }
+        remarks.extend(left.into_iter().map(|message| Remark { topic: "outside", message, trouble: true }));
+        remarks
+    }
+}
+
+/// A duration of the configuration.
+///
+/// # Errors
+/// It is none, or zero.
+pub fn duration(key: &str, text: Option<&str>, default: Duration) -> Result<Duration, CommandError> {
+    let Some(text) = text else { return Ok(default) };
+    parse_duration(text).filter(|limit| !limit.is_zero()).ok_or_else(|| {
+        CommandError::usage("ME007", format!("{key} = \"{text}\" is no duration: write 100ms, 2s, 10m or 2h"))
+    })
+}
