@@ -245,3 +245,27 @@ fn data_checks_can_be_switched_off_where_they_are_not_wanted() {
     std::fs::write(project.path().join("migengine.toml"), "data_check_timeout = \"soon\"\n").unwrap();
     project.run(&["apply"]).expect(2);
 }
+
+/// The recipe of docs/production.md, word by word.
+#[test]
+fn the_least_privileged_role_of_the_documentation_is_enough() {
+    let scene = Scene::new();
+    let (db, name) = (&scene.db, scene.db.name());
+    let (migrator, owner) = (format!("migrator_{name}"), format!("app_owner_{name}"));
+    db.psql(&format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC; REVOKE ALL ON SCHEMA public FROM PUBLIC"));
+    db.psql(&format!("CREATE ROLE {owner}; CREATE TABLE shop (n int); ALTER TABLE shop OWNER TO {owner}"));
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/production.md")).unwrap();
+    let recipe = page.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
+    let recipe = recipe.replace("DATABASE shop", &format!("DATABASE {name}"));
+    db.psql(&recipe.replace("app_owner", &owner).replace("migrator", &migrator));
+    let url = db.url().replace("user=postgres", &format!("user={migrator}"));
+    let project = scene.project.with_env("DATABASE_URL", &url);
+    project.pair("001_a", "CREATE TABLE a (n int);", "DROP TABLE a;");
+    project.pair("002_b", "ALTER TABLE shop ADD b int;", "ALTER TABLE shop DROP b;");
+    project.pair("003_c", "CREATE INDEX CONCURRENTLY shop_b ON shop (b);", "DROP INDEX CONCURRENTLY shop_b;");
+    expect(&project.run_json(&["doctor"], 0), "rights", "ok", "may do what the pending steps do");
+    project.run(&["apply"]).expect(0);
+    project.run(&["rollback", "--last", "3"]).expect(0);
+    project.run(&["status"]).expect(0);
+    assert_eq!(db.psql(&format!("SELECT rolsuper FROM pg_roles WHERE rolname = '{migrator}'")), "f");
+}

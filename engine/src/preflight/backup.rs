@@ -268,10 +268,10 @@ mod tests {
     fn one_proof_is_enough_and_a_protected_database_needs_one() {
         let good = ("a".to_owned(), Ok("young".to_owned()));
         let bad = ("b".to_owned(), Err("old".to_owned()));
-        assert_eq!(judge(&[good.clone()], true, false).verdict, Verdict::Ok);
+        assert_eq!(judge(std::slice::from_ref(&good), true, false).verdict, Verdict::Ok);
         assert_eq!(judge(&[good, bad.clone()], true, false).verdict, Verdict::Warn);
-        assert_eq!(judge(&[bad.clone()], true, false).verdict, Verdict::Fail);
-        assert_eq!(judge(&[bad.clone()], false, false).verdict, Verdict::Warn);
+        assert_eq!(judge(std::slice::from_ref(&bad), true, false).verdict, Verdict::Fail);
+        assert_eq!(judge(std::slice::from_ref(&bad), false, false).verdict, Verdict::Warn);
         assert_eq!(judge(&[bad], true, true).verdict, Verdict::Ok);
         assert_eq!(judge(&[], true, false).verdict, Verdict::Fail);
         assert_eq!(judge(&[], false, false).verdict, Verdict::Skipped);
