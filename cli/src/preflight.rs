@@ -143,7 +143,10 @@ fn disk(facts: &Facts, asks: &Asks) -> Disk {
     let data = facts.settings.get("data_directory").filter(|_| facts.same_machine);
     let space = data.and_then(|data| nix::sys::statvfs::statvfs(data.as_str()).ok());
     let free = space.and_then(|space| {
-        i64::try_from(u64::from(space.blocks_available()).saturating_mul(space.fragment_size())).ok()
+        // Both are u64 on Linux and u32 or u64 elsewhere.
+        #[allow(clippy::useless_conversion)]
+        let blocks = u64::from(space.blocks_available());
+        i64::try_from(blocks.saturating_mul(space.fragment_size())).ok()
     });
     Disk { free, needed }
 }
