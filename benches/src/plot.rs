@@ -23,11 +23,11 @@ pub fn bars(title: &str, unit: &str, rows: &[(String, f64)]) -> String {
         let length = (value / most * WIDTH as f64).max(1.0);
         let colour = if name.starts_with("migengine") { "#c2410c" } else { "#94a3b8" };
         // Writing into a string cannot fail.
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{name}</text>\
              <rect x=\"{LEFT}\" y=\"{y}\" width=\"{length:.1}\" height=\"18\" fill=\"{colour}\"/>\
-             <text x=\"{:.1}\" y=\"{}\">{value:.2} {unit}</text>\n",
+             <text x=\"{:.1}\" y=\"{}\">{value:.2} {unit}</text>",
             LEFT - 8,
             y + 14,
             LEFT as f64 + length + 6.0,

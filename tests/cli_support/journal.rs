@@ -19,12 +19,14 @@ fn a_run_is_shown_event_by_event() {
         "
 run RUN1 (apply, 1 steps): Committed
   TIME  1  run_started  apply by USER, on {}
-  TIME  2  locked  epoch 1, backend PID
-  TIME  3  reconciled  journal and history agree
-  TIME  4  step_intent  001_a
-  TIME  5  step_applied  001_a  DUR
-  TIME  6  steps_done
-  TIME  7  run_committed",
+  TIME  2  noted  origin: actor USER
+  TIME  3  locked  epoch 1, backend PID
+  TIME  4  reconciled  journal and history agree
+  TIME  5  step_intent  001_a
+  TIME  6  step_applied  001_a  DUR
+  TIME  7  steps_done
+  TIME  8  noted  audit: entry 2 of the audit log is HASH
+  TIME  9  run_committed",
         db.name()
     );
     assert_text(&shown.stdout, &expected);
@@ -43,8 +45,8 @@ RUN1  apply  Committed  TIME  DUR  1 applied",
         assert!(runs[0].get(field).is_some(), "{field} is missing: {all}");
     }
     let seqs: Vec<u64> = runs[0]["events"].as_array().unwrap().iter().map(|e| e["seq"].as_u64().unwrap()).collect();
-    assert_eq!(seqs, (1..=7).collect::<Vec<_>>());
-    assert_eq!(runs[0]["events"][4]["step"], "001_a");
+    assert_eq!(seqs, (1..=9).collect::<Vec<_>>());
+    assert_eq!(runs[0]["events"][5]["step"], "001_a");
     let last = project.run_json(&["journal", "show", "last"], 0);
     assert_eq!(last["runs"][0]["run_id"], runs[1]["run_id"]);
     let name = runs[0]["run_id"].as_str().unwrap();

@@ -23,6 +23,7 @@ error[ME401]: 002_b: column \"nope\" does not exist (SQLSTATE 42703)
   |
 3 |  VALUES (1, nope);
   |  ^
+   = advice: A column does not exist. Correct its name, or add the migration that creates it to `-- Requires:`.
 state: Of this run 001_a is in effect.
 next:  mend the file, then: migengine apply --resume
        or take the run back: migengine rollback --run RUN1",

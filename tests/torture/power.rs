@@ -89,9 +89,10 @@ fn test(lab: &Lab, seed: &u64) -> Result<(), String> {
     for args in [&["apply", "--yes"][..], &["apply", "--resume", "--yes"]] {
         let child = command(&project, args, &[]).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(rng.below(if args.len() == 2 { 250 } else { 120 })));
-        disk.power_off()?;
+        let cut = disk.power_off();
         signal(i32::try_from(child.id()).unwrap(), Signal::SIGKILL);
         writeln!(log, "{args:?} {}", collect(child)).unwrap();
+        cut?;
         disk.unmount();
         disk.mount()?;
     }

@@ -9,15 +9,15 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use migengine_engine::pg::read::ServerFacts;
-use migengine_engine::pg::target::{Host, RootCert, Server, Target};
+use migengine_engine::pg::target::Target;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
 use crate::config::{Backup, DumpTables};
 use crate::context::now;
-use crate::embedded::find::{Version, places};
 use crate::error::CommandError;
+use crate::pg_dump;
 
 /// How long a dump may take where the configuration does not say.
 pub const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
@@ -56,12 +56,13 @@ pub async fn take(
     }
     let work = async {
         let major = u32::try_from(server.version / 10_000).unwrap_or_default();
-        let mut command = Command::new(program(major)?);
+        let program = pg_dump::find(major, None).map_err(|unfit| unfit.to_string())?;
+        let mut command = Command::new(program);
         command.args(["--format=custom", "--no-password"]);
         if section.dump_tables == DumpTables::Touched {
             command.args(tables.iter().map(|table| format!("--table={table}")));
         }
-        connect(&mut command, target);
+        pg_dump::connect(command.as_std_mut(), target, "migengine:dump");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut dump = command.spawn().map_err(|error| format!("pg_dump cannot be started: {error}"))?;
         let mut sink = open(section, &server.database)?;
@@ -147,7 +148,7 @@ async fn close((count, hex): (u64, String), sink: Sink, target: &Target) -> Resu
             file.sync_all().map_err(|error| format!("{} is not on disk: {error}", path.display()))?;
             let shown = path.display();
             let Some(server) = target.servers.first() else { return Err("no server is named".to_owned()) };
-            let host = host(server);
+            let host = pg_dump::host(server);
             Ok(Dumped {
                 note: format!("pg_dump wrote {count} bytes to {shown}, sha256 {hex}"),
                 restore: format!(
@@ -169,55 +170,5 @@ async fn close((count, hex): (u64, String), sink: Sink, target: &Target) -> Resu
                 ),
             })
         }
-    }
-}
-
-/// The pg_dump of the server's own major version, or the next newer one: it refuses servers newer than itself.
-fn program(major: u32) -> Result<PathBuf, String> {
-    let named = std::env::var_os("MIGENGINE_PG_BIN").filter(|value| !value.is_empty());
-    let folders = named.map_or_else(places, |folder| vec![PathBuf::from(folder)]);
-    let version = |path: PathBuf| {
-        let output = std::process::Command::new(&path).arg("--version").env("LC_ALL", "C").output().ok()?;
-        Some((Version::parse(&String::from_utf8_lossy(&output.stdout))?.major, path))
-    };
-    let found: Vec<(u32, PathBuf)> = folders.into_iter().filter_map(|dir| version(dir.join("pg_dump"))).collect();
-    let fitting = found.iter().filter(|(found, _)| *found >= major).min_by_key(|(found, _)| *found);
-    fitting.map(|(_, path)| path.clone()).ok_or_else(|| {
-        let old: Vec<String> = found.iter().map(|(major, path)| format!("{major} in {}", path.display())).collect();
-        let old = if old.is_empty() { "there is none".to_owned() } else { format!("only {}", old.join(", ")) };
-        format!("a pg_dump of PostgreSQL {major} or newer is needed, and {old}")
-    })
-}
-
-fn host(server: &Server) -> String {
-    match &server.host {
-        Host::Tcp(name) => name.clone(),
-        Host::Unix(dir) => dir.display().to_string(),
-    }
-}
-
-/// Connection parameters travel in the environment: arguments are visible to everybody on the machine.
-fn connect(command: &mut Command, target: &Target) {
-    for (key, _) in std::env::vars_os().filter(|(key, _)| key.as_encoded_bytes().starts_with(b"PG")) {
-        command.env_remove(key);
-    }
-    let join = |of: &dyn Fn(&Server) -> String| target.servers.iter().map(of).collect::<Vec<_>>().join(",");
-    command.env("PGHOST", join(&host)).env("PGPORT", join(&|server| server.port.to_string()));
-    if target.servers.iter().any(|server| server.address.is_some()) {
-        let address = |server: &Server| server.address.map(|address| address.to_string()).unwrap_or_default();
-        command.env("PGHOSTADDR", join(&address));
-    }
-    command.env("PGUSER", &target.user).env("PGDATABASE", &target.dbname).env("LC_ALL", "C");
-    command.env("PGSSLMODE", target.tls.mode.as_str()).env("PGAPPNAME", "migengine:dump");
-    match &target.tls.root {
-        Some(RootCert::File(path)) => drop(command.env("PGSSLROOTCERT", path)),
-        Some(RootCert::System) => drop(command.env("PGSSLROOTCERT", "system")),
-        None => {}
-    }
-    if let Some((certificate, key)) = &target.tls.client {
-        command.env("PGSSLCERT", certificate).env("PGSSLKEY", key);
-    }
-    if let Some(password) = target.servers.iter().find_map(|server| server.password.as_ref()) {
-        command.env("PGPASSWORD", password.expose());
     }
 }

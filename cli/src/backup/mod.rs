@@ -2,6 +2,7 @@
 
 pub mod dump;
 
+use std::process::Command;
 use std::time::Duration;
 
 use migengine_engine::id::Timestamp;
@@ -14,10 +15,12 @@ use migengine_engine::preflight::{Archiver, Check};
 use self::dump::Dumped;
 use crate::config::Backup;
 use crate::error::CommandError;
-use crate::program;
+use crate::outside::process;
 
 /// How old a backup may be where the configuration does not say.
 const MAX_AGE: Duration = Duration::from_secs(26 * 3600);
+/// How much is read of what a source prints, in bytes.
+const KEPT: usize = 1 << 20;
 /// How long a source may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -95,9 +98,28 @@ impl Sources {
         now: Timestamp,
         read: impl Fn(&str) -> Result<Found, String>,
     ) -> Result<String, String> {
-        let ran = program::run(argv, self.timeout).await?;
-        young(&read(&ran.stdout)?, now, self.max_age_s)
+        let (argv, limit) = (argv.to_vec(), self.timeout);
+        let printed = tokio::task::spawn_blocking(move || printed(&argv, limit)).await;
+        let printed = printed.map_err(|error| format!("running the command ended early: {error}"))??;
+        young(&read(&printed)?, now, self.max_age_s)
     }
+}
+
+/// What a program that ends well prints, up to [`KEPT`] bytes.
+fn printed(argv: &[String], limit: Duration) -> Result<String, String> {
+    let [name, arguments @ ..] = argv else { return Err("no program is named".to_owned()) };
+    let mut command = Command::new(name);
+    command.args(arguments);
+    let done = process::run(command, b"", limit, KEPT).map_err(|error| format!("{name} cannot be started: {error}"))?;
+    let stdout = String::from_utf8_lossy(&done.stdout).into_owned();
+    if done.timed_out {
+        return Err(format!("{name} took longer than {limit:?} and was ended"));
+    }
+    if !done.success {
+        let said = done.stderr.lines().chain(stdout.lines()).find(|line| !line.trim().is_empty());
+        return Err(format!("{name} ended with {}: {}", done.verdict, said.unwrap_or("it said nothing")));
+    }
+    Ok(stdout)
 }
 
 fn duration(key: &str, text: Option<&str>, default: Duration) -> Result<Duration, CommandError> {

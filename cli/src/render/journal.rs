@@ -1,9 +1,10 @@
 //! Runs and their events, as text and as JSON.
 
+use migengine_engine::audit;
 use migengine_engine::run::event::{Event, Recorded};
 use migengine_engine::run::failure::Failure;
 use migengine_engine::run::state::{Manner, Rest, RunSnapshot, StepState};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{duration, time};
 use crate::outcome;
@@ -138,10 +139,24 @@ fn words(event: &Event) -> String {
         Event::Resolved { applied, reason, actor, .. } => {
             format!("{} took effect, says {actor}: {reason}", if *applied { "it" } else { "nothing of it" })
         }
-        Event::Noted { topic, message, .. } => format!("{topic}: {message}"),
+        Event::Noted { topic, message, .. } => format!("{topic}: {}", note(topic, message)),
         Event::Reconciled => "journal and history agree".to_owned(),
         Event::StepsDone | Event::RunCommitted | Event::RunRolledBack => String::new(),
     }
+}
+
+/// A note in words: two topics are written for programs.
+fn note(topic: &str, message: &str) -> String {
+    let shown = match topic {
+        audit::ORIGIN => serde_json::from_str::<Map<String, Value>>(message).ok().map(|origin| {
+            let pair = |(key, value): (&String, &Value)| format!("{key} {}", value.as_str().unwrap_or_default());
+            origin.iter().map(pair).collect::<Vec<_>>().join(", ")
+        }),
+        audit::TOPIC => audit::Anchor::parse(message)
+            .map(|anchor| format!("entry {} of the audit log is {}", anchor.seq, anchor.hash.short())),
+        _ => None,
+    };
+    shown.unwrap_or_else(|| message.to_owned())
 }
 
 fn failed(failure: &Failure) -> String {

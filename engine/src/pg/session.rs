@@ -12,6 +12,8 @@ use super::target::Target;
 /// - `client_connection_check_interval`: without it, what a dead runner has queued is still applied after its death.
 /// - `idle_in_transaction_session_timeout`: a runner that hangs must not hold its locks for ever.
 /// - `lock_timeout`: never wait for a lock without end; the application would queue up behind.
+/// - `jit`: the server takes the engine's questions to its catalogs for expensive ones and compiles them, which costs
+///   each command half a second of the server's time. A script that has a use for it says `SET jit = on`.
 /// - `idle_session_timeout`: the session that holds the runner lock may be idle for as long as a step takes.
 #[must_use]
 pub fn default_settings(lock_timeout: Duration) -> Vec<(String, String)> {
@@ -21,6 +23,7 @@ pub fn default_settings(lock_timeout: Duration) -> Vec<(String, String)> {
         ("lock_timeout", format!("{}ms", lock_timeout.as_millis())),
         ("statement_timeout", "0".to_owned()),
         ("idle_session_timeout", "0".to_owned()),
+        ("jit", "off".to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec()
