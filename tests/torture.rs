@@ -8,6 +8,8 @@ mod support;
 #[path = "torture/mod.rs"]
 mod torture;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use torture::lab::Table;
 use torture::{history, inner, matrix, power, races, random, twice, wire};
 
@@ -25,6 +27,12 @@ fn seed() -> u64 {
     number("SEED").unwrap_or_else(|| u64::try_from(nanos % 1_000_000_000_000).unwrap_or_default())
 }
 
+/// The shares run one after the other: each keeps the machine busy by itself, and waits for limited times only.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Crash points are there in builds with debug assertions only.
 fn armed() -> bool {
     if !cfg!(debug_assertions) {
@@ -35,6 +43,7 @@ fn armed() -> bool {
 
 #[test]
 fn a_share_of_the_kill_matrix() {
+    let _turn = turn();
     if armed() {
         let table = Table::default();
         matrix::matrix(&table, stride("STRIDE", 157));
@@ -44,6 +53,7 @@ fn a_share_of_the_kill_matrix() {
 
 #[test]
 fn random_kills_of_random_graphs() {
+    let _turn = turn();
     let table = Table::default();
     random::random(&table, number("ROUNDS").unwrap_or(300), seed());
     table.conclude();
@@ -51,6 +61,7 @@ fn random_kills_of_random_graphs() {
 
 #[test]
 fn a_share_of_the_cuts() {
+    let _turn = turn();
     let table = Table::default();
     wire::wire(&table, stride("WIRE_STRIDE", 9001));
     inner::every_byte(&table, stride("WIRE_STRIDE", 2003));
@@ -59,6 +70,7 @@ fn a_share_of_the_cuts() {
 
 #[test]
 fn races_and_repetitions() {
+    let _turn = turn();
     let table = Table::default();
     races::races(&table, number("ROUNDS").unwrap_or(6), seed());
     twice::all(&table);
@@ -67,6 +79,7 @@ fn races_and_repetitions() {
 
 #[test]
 fn a_share_of_the_power_cuts() {
+    let _turn = turn();
     let table = Table::default();
     power::cuts(&table, 4, seed());
     table.conclude();
@@ -74,6 +87,7 @@ fn a_share_of_the_power_cuts() {
 
 #[test]
 fn a_database_that_went_back_is_refused() {
+    let _turn = turn();
     let table = Table::default();
     history::restores(&table, 4);
     history::failovers(&table, 1);

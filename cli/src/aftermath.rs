@@ -38,7 +38,9 @@ impl Aftermath<'_> {
         for remark in remarks.iter().filter(|remark| remark.trouble) {
             self.context.tell(&format!("  {}", remark.message));
         }
-        if !remarks.is_empty() && run.epoch.is_some() {
+        // A run that rests may be taken up on another machine, from the records that the database has: one more record of
+        // it here alone would make two stories of it.
+        if !remarks.is_empty() && run.epoch.is_some() && run.state.is_final() {
             let noted = remarks.iter().map(|remark| {
                 let (topic, message) = (remark.topic.to_owned(), remark.message.clone());
                 (now(), Event::Noted { step: None, topic, message })

@@ -276,7 +276,13 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
     let uuid = state.ledger.as_ref().map(|ledger| ledger.uuid.clone()).unwrap_or_default();
     let journal = match kept_open {
         Some(journal) => journal,
-        None => OpenJournal::open(&context.journal, &uuid).await?,
+        None => {
+            let journal = OpenJournal::open(&context.journal, &uuid).await?;
+            if let Some(note) = &journal.note {
+                context.tell(note);
+            }
+            journal
+        }
     };
     let stage = Stage { context, target: &target, limits, session, state, journal, stop, outside };
     let start = stage.begin(&planned.plan, args.on_failure == OnFailure::Rollback, notes).await?;

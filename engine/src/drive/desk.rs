@@ -127,7 +127,8 @@ impl<J: Journal> Driver<'_, J> {
                     Report::Entry(entry) => entries.push(entry),
                     Report::Idle { lane, alive, result } => {
                         let steps = lanes.at_work.get_mut(lane).map(std::mem::take).unwrap_or_default();
-                        let ended = if alive { self.withdraw(&steps) } else { Ok(()) };
+                        // Where the journal failed, nothing is certain of what the lane had begun.
+                        let ended = if alive && result.is_ok() { self.withdraw(&steps) } else { Ok(()) };
                         if !alive || result.is_err() {
                             self.hold();
                         }
@@ -168,6 +169,10 @@ impl<J: Journal> Driver<'_, J> {
                 begins |= matches!(event, Event::StepIntent { .. });
                 if matches!(event, Event::StepFailed { .. } | Event::StepInDoubt { .. }) {
                     self.hold();
+                }
+                // The lane has its own copy of how far the step had come, and has gone on from there.
+                if let Some(step) = event.step() {
+                    self.progress.remove(&step);
                 }
                 self.note(event)?;
             }

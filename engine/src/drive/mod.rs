@@ -302,6 +302,8 @@ impl<J: Journal> Driver<'_, J> {
     async fn failed(&mut self, step: StepIndex) -> Result<(), DriveError> {
         let message = self.failure_message(step);
         if self.run.turns_around() {
+            // What is known of parts is known of the forward scripts; a reverse script has parts of its own.
+            self.progress.clear();
             let reason = format!("{} failed: {message}", self.run.step_name(step));
             self.record(Event::UnwindStarted { reason }).await
         } else {
