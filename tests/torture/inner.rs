@@ -294,7 +294,9 @@ impl<'l> Stage<'l> {
             let all = self.to_the_end(journal, way, unwind).await;
             all.map_err(|error| format!("{error}\nfirst: {:?}", first.map(|run| (run.state, run.rest))))?;
         }
-        // What was not told in time is told by the next command.
+        // What was not told in time is told by the next command, once the server is through with the broken line: until then
+        // it may still commit what had arrived.
+        self.quiet().await?;
         let session = Session::open(&self.direct, &self.schema, "migengine", &settings()).await.map_err(words)?;
         let ledger = read(&session.client, &self.schema).await.map_err(words)?.ledger.unwrap_or_default();
         self.tell(&session, &ledger, journal, &fold_all(journal).await?).await?;
@@ -308,8 +310,8 @@ impl<'l> Stage<'l> {
         Ok((proxy.bytes(Side::Up), proxy.bytes(Side::Down)))
     }
 
-    /// Everything that must hold between runs.
-    async fn check(&self, journal: &MemoryJournal, applied: bool, undone: bool) -> Result<(), String> {
+    /// Waits until no session and no lock of ours is left: the server notices a broken line in its own time.
+    async fn quiet(&self) -> Result<(), String> {
         let quiet = "SELECT application_name, state FROM pg_stat_activity WHERE datname = current_database() \
             AND application_name LIKE 'migengine%' UNION ALL SELECT 'lock of ' || pid, '' FROM pg_locks \
             WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
@@ -317,13 +319,18 @@ impl<'l> Stage<'l> {
         loop {
             let left = rows(&self.watch, quiet).await?;
             if left.is_empty() {
-                break;
+                return Ok(());
             }
             if Instant::now() > deadline {
                 return same("left behind", &left, "");
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
+    }
+
+    /// Everything that must hold between runs.
+    async fn check(&self, journal: &MemoryJournal, applied: bool, undone: bool) -> Result<(), String> {
+        self.quiet().await?;
         same("schema and data", &rows(&self.watch, SHAPE).await?, if applied { &self.after } else { &self.before })?;
         let counts = "SELECT tag, count(*) FILTER (WHERE way = 'up'), count(*) FILTER (WHERE way = 'down') \
             FROM counter GROUP BY 1 ORDER BY 1";
