@@ -113,7 +113,9 @@ async fn look(
         journal.runs = fold_all(&journal.journal).await?;
     }
     for row in &ledger.unfinished {
-        if let Some(run) = journal.run(row.run).filter(|run| run.state.is_final()) {
+        // One that never held the lock by the journal did nothing that the history could contradict: its line was broken
+        // while it took the lock, and another run has done the work since.
+        if let Some(run) = journal.run(row.run).filter(|run| run.state.is_final() && run.epoch.is_some()) {
             check_finished(ledger, run)?;
         }
     }
