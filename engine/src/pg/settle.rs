@@ -9,6 +9,9 @@ use super::session::Session;
 use super::witness::{Mirror, RunLine, Scribe};
 use crate::id::{Epoch, RunId};
 
+/// How long to wait for the lock: the session of a runner that has just ended may still be closing.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// Brings a run's line, and the records that are missing, up to date. Only under the runner lock, only while the
 /// database holds `records` records of the run as it did when the caller decided, and only while it shows the run as
 /// not over. `false`: one of these is not so, and nothing was changed; the next command looks again.
@@ -22,7 +25,7 @@ pub async fn settle(
     line: &RunLine<'_>,
     mirror: &Mirror,
 ) -> Result<bool, tokio_postgres::Error> {
-    if !lock::take(session, Duration::ZERO).await? {
+    if !lock::take(session, PATIENCE).await? {
         return Ok(false);
     }
     let settled = under_lock(session, run, records, line, mirror).await;
