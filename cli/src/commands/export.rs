@@ -14,7 +14,7 @@ use crate::render;
 /// Options of `export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// Where to [default: `file` of [export] in the configuration, else schema.sql]; `-` is stdout.
+    /// Where to [default: `file` of the export section in the configuration, else schema.sql]; `-` is stdout.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Write nothing, and exit with 3 where the file differs from the schema.

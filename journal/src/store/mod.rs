@@ -102,7 +102,7 @@ impl SledJournal {
         Ok(Opened { journal, note })
     }
 
-    /// Closes the store, and leaves a note beside it for [`settled`]. Only for a journal in which every run is over.
+    /// Closes the store, and leaves a note beside it for [`settled()`]. Only for a journal in which every run is over.
     pub fn settle(mut self, settled: Settled) {
         self.end(Some(settled));
     }
