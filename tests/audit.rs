@@ -55,7 +55,7 @@ fn a_run_and_its_way_back_are_told_with_who_what_where_and_how_it_ended() {
     assert_eq!((&all[3]["detail"], &all[6]["detail"]), (&"Committed".into(), &"RolledBack".into()));
     assert_eq!(all[5]["origin"]["ci"], Value::Null, "the second run came from somewhere else");
     let journal = scene.run(&["journal", "show"]).expect(0).stdout;
-    assert!(journal.contains("origin: {") && journal.contains("https://git.example/jobs/7"), "{journal}");
+    assert!(journal.contains("origin: actor ") && journal.contains("https://git.example/jobs/7"), "{journal}");
     assert_eq!(findings(&scene), "");
     let text = scene.run(&["audit", "show", "--migration", "002"]).expect(0).stdout;
     assert_eq!(text.lines().count(), 3, "{text}");
