@@ -96,12 +96,16 @@ pub fn missing_name(failure: &Failure) -> Option<String> {
     Some(name.rsplit('.').next().unwrap_or(name).to_owned())
 }
 
-/// The one of `names` that was probably meant: the same, or up to two slips away.
+/// The one of `names` that was probably meant: the same, or up to two slips away. Among equals, the one as long as what
+/// was wanted: a wrong letter is likelier than one too many.
 #[must_use]
 pub fn nearest<'n>(wanted: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let limit = if wanted.chars().count() <= 4 { 1 } else { 2 };
     let distance = |name: &&str| strsim::damerau_levenshtein(wanted, name);
-    names.into_iter().filter(|name| distance(name) <= limit).min_by_key(|name| (distance(name), *name))
+    names
+        .into_iter()
+        .filter(|name| distance(name) <= limit)
+        .min_by_key(|name| (distance(name), wanted.len().abs_diff(name.len()), *name))
 }
 
 fn capital(text: &str) -> String {
