@@ -226,4 +226,8 @@ pub enum Command {
     Audit(commands::audit::AuditArgs),
     /// Write the schema to a file: pg_dump's text, the same for the same schema.
     Export(commands::export::ExportArgs),
+    /// Write a script that completes commands and options in a shell.
+    Completions(commands::completions::CompletionsArgs),
+    /// Write the manual pages.
+    Man(commands::man::ManArgs),
 }

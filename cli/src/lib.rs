@@ -85,7 +85,20 @@ fn report(error: &CommandError, look: Look, mut fields: serde_json::Value) {
     render::line(render::error_text(error, look.color).trim_end());
 }
 
+/// The commands about the program itself: neither configuration nor database is looked at.
+fn about_itself(cli: &Cli) -> Option<Result<Exit, CommandError>> {
+    let look = Look::of(&cli.global);
+    match &cli.command {
+        Command::Completions(args) => Some(Ok(commands::completions::run(look, args))),
+        Command::Man(args) => Some(commands::man::run(look, args)),
+        _ => None,
+    }
+}
+
 fn run(cli: Cli) -> Result<Exit, CommandError> {
+    if let Some(exit) = about_itself(&cli) {
+        return exit;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -132,6 +145,8 @@ async fn look(context: &Context, command: &Command) -> Result<Exit, CommandError
         Command::Drift(args) => commands::drift::run(context, args).await,
         Command::Audit(args) => commands::audit::run(context, args).await,
         Command::Export(args) => commands::export::run(context, args).await,
+        // Handled before.
+        Command::Completions(_) | Command::Man(_) => Ok(Exit::Done),
         Command::Apply(_) | Command::Rollback(_) | Command::Resolve(_) | Command::Rehearse(_) | Command::Protect(_) => {
             Ok(Exit::Done)
         }

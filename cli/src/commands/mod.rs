@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod audit;
+pub mod completions;
 pub mod doctor;
 pub mod drift;
 pub mod explain;
@@ -9,6 +10,7 @@ pub mod export;
 pub mod journal;
 pub mod lint;
 pub mod list;
+pub mod man;
 pub mod new;
 pub mod pause;
 pub mod plan;
@@ -46,6 +48,8 @@ pub fn empty_json(command: &Command) -> Value {
         Command::Pause(_) | Command::Resume => json!({ "paused": null }),
         Command::Audit(args) => args.empty_json(),
         Command::Export(_) => json!({ "file": null, "changed": null }),
+        Command::Completions(_) => json!({ "shell": null, "script": null }),
+        Command::Man(_) => json!({ "files": [] }),
         Command::New(_) => json!({ "id": null, "files": [] }),
         Command::Resolve(_) => {
             json!({ "run_id": null, "step": null, "part": null, "took_effect": null, "next": null })
