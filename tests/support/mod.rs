@@ -10,6 +10,7 @@
 
 pub mod cluster;
 pub mod database;
+pub mod http;
 pub mod process;
 pub mod project;
 pub mod scene;
