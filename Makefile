@@ -4,6 +4,7 @@
 # make bench   the benchmarks, against psql and the peers
 # make instructions  counts the instructions of the hot paths and holds them against benches/instructions.txt
 # make bench-traffic  what the application notices of a migration, against psql (takes some minutes)
+# make image   builds the container image and weighs it (wants Docker)
 # make torture kills the program and its server at every point and at random; see ROUNDS, SEED, STRIDE and ONLY below
 #
 # Each target first installs PostgreSQL server binaries where they are missing, and says so.
@@ -13,7 +14,7 @@ MIGENGINE = target/release/migengine
 # Where the demonstration runs, and keeps its journal. Its database stays between runs; see `migengine --help`.
 DEMO = target/demo
 
-.PHONY: demo test lint bench bench-peers instructions bench-traffic torture build postgres
+.PHONY: demo test lint bench bench-peers instructions bench-traffic image torture build postgres
 
 demo: postgres build
 	@mkdir -p $(DEMO)
@@ -62,6 +63,9 @@ instructions:
 
 bench-traffic: postgres build
 	python3 benches/traffic/run.py
+
+image:
+	scripts/image.sh
 
 ROUNDS ?= 100
 SEED ?=
