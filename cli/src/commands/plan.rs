@@ -109,19 +109,19 @@ pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, CommandErro
     };
     let history = sources::history(state.ledger.as_ref(), &kept);
     let graph = Graph::build(project.nodes(), &history);
+    let unfinished = match &state.ledger {
+        Some(ledger) => chronicle::unfinished(context, &session, ledger).await?,
+        None => None,
+    };
     let planned = match direction {
         RunKind::Apply => {
             let policy = Policy { out_of_order: args.out_of_order, ..Policy::default() };
             plan_apply(&graph, &history, &apply_target(args), policy).map_err(refused)?
         }
         RunKind::Rollback => {
-            let target = rollback_target(args, &session).await?;
+            let target = rollback_target(args, &session, unfinished.as_ref()).await?;
             plan_rollback(&graph, &history, &target, args.cascade).map_err(refused)?
         }
-    };
-    let unfinished = match &state.ledger {
-        Some(ledger) => chronicle::unfinished(context, &session, ledger).await?,
-        None => None,
     };
     if let Some(open) = &unfinished {
         context.tell(&format!(
@@ -168,7 +168,11 @@ fn apply_target(args: &PlanArgs) -> ApplyTarget {
     }
 }
 
-async fn rollback_target(args: &PlanArgs, session: &Session) -> Result<RollbackTarget, CommandError> {
+async fn rollback_target(
+    args: &PlanArgs,
+    session: &Session,
+    unfinished: Option<&chronicle::Open>,
+) -> Result<RollbackTarget, CommandError> {
     if let Some(to) = &args.to {
         return Ok(RollbackTarget::To(to.clone()));
     }
@@ -178,7 +182,11 @@ async fn rollback_target(args: &PlanArgs, session: &Session) -> Result<RollbackT
     let Some(text) = &args.of_run else { return Ok(RollbackTarget::Ids(args.targets.clone())) };
     let mut rows = all_runs(&session.client, &session.schema).await?;
     if text == "last" {
-        rows.retain(|row| row.kind == RunKind::Apply.name() && row.state == "Committed");
+        // As in the rollback itself: the unfinished run comes first. What of it is in effect stands in the history.
+        match unfinished.map(|open| &open.run).filter(|run| run.started.kind == RunKind::Apply) {
+            Some(open) => rows.retain(|row| row.run == open.run),
+            None => rows.retain(|row| row.kind == RunKind::Apply.name() && row.state == "Committed"),
+        }
     }
     let known: Vec<_> = rows.iter().map(|row| row.run).collect();
     Ok(RollbackTarget::Run(chronicle::find(text, &known)?))
