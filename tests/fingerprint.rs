@@ -6,13 +6,17 @@
 mod cases;
 #[path = "fingerprint_support/corpus.rs"]
 mod corpus;
+#[path = "fingerprint_support/kinds.rs"]
+mod kinds;
 #[path = "fingerprint_support/mod.rs"]
 mod support;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use cases::CASES;
+use kinds::{SUBJECTS, Subject};
 use migengine_engine::pg::fingerprint;
 use migengine_engine::schema::{Kind, Schema, Verdict, compare, diff};
 use support::Server;
@@ -55,38 +59,16 @@ async fn fresh_database(server: &Server, admin: &Client, name: &str) -> Client {
 }
 
 async fn roles(admin: &Client) {
-    admin.batch_execute("CREATE ROLE alice").await.unwrap();
-}
-
-/// Kinds of objects that a case was seen to add or remove.
-#[derive(Default)]
-struct Seen {
-    came_or_went: BTreeSet<Kind>,
-}
-
-impl Seen {
-    fn take(&mut self, before: &Schema, after: &Schema) {
-        for key in before.objects.keys().chain(after.objects.keys()) {
-            if before.objects.contains_key(key) != after.objects.contains_key(key) {
-                self.came_or_went.insert(key.kind);
-            }
-        }
-    }
+    admin.batch_execute("CREATE ROLE alice; CREATE ROLE boss SUPERUSER").await.unwrap();
 }
 
 /// What went wrong with one case, if anything.
-async fn case(
-    client: &Client,
-    (_, set_up, change, reverse): cases::Case,
-    public_owner: &str,
-    seen: &mut Seen,
-) -> Result<(), String> {
+async fn case(client: &Client, (_, set_up, change, reverse): cases::Case, public_owner: &str) -> Result<(), String> {
     let read = async || fingerprint::read(client, &["migengine"]).await.map_err(|error| format!("{error:?}"));
     run(client, set_up).await?;
     let before = read().await?;
     run(client, change).await?;
     let changed = read().await?;
-    seen.take(&before, &changed);
     let sentences: Vec<String> = diff(&before, &changed).iter().map(ToString::to_string).collect();
     println!("{change}\n    {}", sentences.join("\n    "));
     if compare(&before, &changed) != Verdict::Differs || sentences.is_empty() {
@@ -111,15 +93,100 @@ async fn every_kind_of_change_is_seen_and_comes_back() {
     all_cases(Server::start()).await;
 }
 
-#[tokio::test]
-async fn every_kind_of_change_is_seen_on_other_versions_too() {
+/// The folders that `MIGENGINE_PG_MATRIX` lists; says so where there are none.
+fn other_servers() -> Vec<PathBuf> {
     let named = std::env::var("MIGENGINE_PG_MATRIX").unwrap_or_default();
     if named.is_empty() {
         println!("skipped: MIGENGINE_PG_MATRIX lists no servers; scripts/pg-matrix.sh fetches some");
     }
-    for folder in named.split(':').filter(|folder| !folder.is_empty()) {
-        all_cases(Server::start_at(std::path::Path::new(folder))).await;
+    named.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect()
+}
+
+#[tokio::test]
+async fn every_kind_of_change_is_seen_on_other_versions_too() {
+    for folder in other_servers() {
+        all_cases(Server::start_at(&folder)).await;
     }
+}
+
+#[tokio::test]
+async fn every_kind_of_object_is_added_changed_and_removed() {
+    all_subjects(Server::start()).await;
+}
+
+#[tokio::test]
+async fn every_kind_of_object_is_added_changed_and_removed_on_other_versions_too() {
+    for folder in other_servers() {
+        all_subjects(Server::start_at(&folder)).await;
+    }
+}
+
+/// Small builds of the server come without ICU or LZ4.
+const NOT_BUILT_IN: &str = "not supported in this build";
+
+/// Whether an object of a kind is another, is new, or is gone.
+fn touches(kind: Kind, before: &Schema, after: &Schema) -> bool {
+    let keys = before.objects.keys().chain(after.objects.keys()).filter(|key| key.kind == kind);
+    keys.into_iter().any(|key| before.objects.get(key) != after.objects.get(key))
+}
+
+/// Adds, changes and removes one; returns how many changes were seen.
+async fn life(client: &Client, subject: &Subject, version: u32) -> Result<usize, String> {
+    let read = async || fingerprint::read(client, &["migengine"]).await.map_err(|error| format!("{error:?}"));
+    let same = |before: &Schema, after: &Schema, sql: &str| match compare(before, after) {
+        Verdict::Exact => Ok(()),
+        _ => Err(format!("{sql}\n    does not bring it back: {:?}", diff(before, after))),
+    };
+    run(client, subject.ground).await?;
+    let before = read().await?;
+    run(client, subject.add).await?;
+    let there = read().await?;
+    let count = |schema: &Schema| schema.objects.keys().filter(|key| key.kind == subject.kind).count();
+    if count(&there) <= count(&before) {
+        return Err(format!("{}\n    adds no {}: {:?}", subject.add, subject.kind, diff(&before, &there)));
+    }
+    let mut seen = 0;
+    for (_, change, back) in subject.changes.iter().filter(|(since, ..)| *since <= version) {
+        run(client, change).await?;
+        let changed = read().await?;
+        if compare(&there, &changed) != Verdict::Differs || !touches(subject.kind, &there, &changed) {
+            return Err(format!("{change}\n    was not seen: {:?}", diff(&there, &changed)));
+        }
+        if diff(&there, &changed).is_empty() || changed.digest() == there.digest() {
+            return Err(format!("{change}\n    has no words, or no digest of its own"));
+        }
+        run(client, back).await?;
+        seen += 1;
+    }
+    // Whatever did not come back shows here, with its name.
+    same(&there, &read().await?, "one of the ways back")?;
+    run(client, subject.remove).await?;
+    same(&before, &read().await?, subject.remove)?;
+    Ok(seen)
+}
+
+async fn all_subjects(server: Server) {
+    let admin = server.connect("postgres").await;
+    roles(&admin).await;
+    let version = version(&admin).await;
+    let (mut wrong, mut changes, mut shown) = (Vec::new(), 0, BTreeSet::new());
+    for (number, subject) in SUBJECTS.iter().enumerate().filter(|(_, subject)| subject.since <= version) {
+        let client = fresh_database(&server, &admin, &format!("kind_{number}")).await;
+        match life(&client, subject, version).await {
+            Ok(0) => wrong.push(format!("no change of a {} was tried", subject.kind)),
+            Ok(seen) => {
+                changes += seen;
+                shown.insert(subject.kind);
+            }
+            Err(error) => wrong.push(format!("{}: {error}", subject.kind)),
+        }
+    }
+    println!("{} kinds of objects with {changes} changes on version {version}", shown.len());
+    assert!(wrong.is_empty(), "{} on version {version}:\n{}", wrong.len(), wrong.join("\n"));
+    // Every kind has its row, and those without one of this version are of a later one.
+    let later: Vec<Kind> = SUBJECTS.iter().filter(|row| row.since > version).map(|row| row.kind).collect();
+    let lacking: Vec<Kind> = Kind::ALL.iter().filter(|kind| !shown.contains(kind)).copied().collect();
+    assert_eq!(lacking, later, "kinds that were not added, changed and removed on version {version}");
 }
 
 async fn all_cases(server: Server) {
@@ -128,23 +195,19 @@ async fn all_cases(server: Server) {
     let version = version(&admin).await;
     let public_owner = if version >= 15 { "pg_database_owner" } else { "postgres" };
     let mut wrong = Vec::new();
-    let (mut count, mut seen) = (0, Seen::default());
+    let mut count = 0;
     for (number, row) in CASES.iter().enumerate().filter(|(_, row)| row.0 <= version) {
         let client = fresh_database(&server, &admin, &format!("case_{number}")).await;
-        if let Err(error) = case(&client, *row, public_owner, &mut seen).await {
-            // Small builds of the server come without ICU or LZ4.
-            if !error.contains("not supported in this build") {
-                wrong.push(format!("{}\n    {error}", row.2));
-            }
+        if let Err(error) = case(&client, *row, public_owner).await
+            && !error.contains(NOT_BUILT_IN)
+        {
+            wrong.push(format!("{}\n    {error}", row.2));
         }
         count += 1;
         drop(client);
     }
     println!("{count} cases on version {version}");
     assert!(wrong.is_empty(), "{} of {count} cases on version {version}:\n{}", wrong.len(), wrong.join("\n"));
-    let lacking =
-        |seen: &BTreeSet<Kind>| Kind::ALL.iter().filter(|kind| !seen.contains(kind)).copied().collect::<Vec<_>>();
-    assert_eq!(lacking(&seen.came_or_went), [], "kinds that no case adds or removes");
 }
 
 const SMALL: &str = "CREATE TABLE t (a bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, b text NOT NULL, c text); \

@@ -7,7 +7,7 @@ pub(super) fn statements(dialect: &Dialect<'_>) -> Vec<String> {
     if dialect.version >= 15 {
         all.push(publication_schemas(dialect));
     }
-    all.push(subscriptions());
+    all.push(subscriptions(dialect));
     all
 }
 
@@ -56,14 +56,29 @@ fn publication_schemas(dialect: &Dialect<'_>) -> String {
     )
 }
 
-/// Only the columns that everyone may read: the connection string is a secret.
-fn subscriptions() -> String {
+/// Only the columns that everyone may read: the connection string is a secret. What changes by itself (whether two-phase
+/// commit is pending or enabled) is told as what was asked for. Version 18 streams in parallel unless told otherwise.
+fn subscriptions(dialect: &Dialect<'_>) -> String {
+    let streaming = match dialect.version {
+        ..=15 => "CASE WHEN s.substream THEN 'on' END",
+        16 | 17 => "CASE s.substream WHEN 't' THEN 'on' WHEN 'p' THEN 'parallel' END",
+        _ => "CASE s.substream WHEN 't' THEN 'on' WHEN 'f' THEN 'off' END",
+    };
     format!(
         "SELECT {row}, s.subowner::regrole AS owner, CASE WHEN NOT s.subenabled THEN 'no' END AS enabled, \
          {publications} AS publications, s.subslotname AS slot, NULLIF(s.subsynccommit, 'off') AS \
-         \"synchronous commit\" FROM pg_subscription s \
+         \"synchronous commit\", {binary} AS binary, {streaming} AS streaming, {two_phase} AS \"two-phase commit\", \
+         {disable} AS \"disabled on error\", {origin} AS origin, {password} AS \"password required\", \
+         {as_owner} AS \"runs as owner\", {failover} AS failover FROM pg_subscription s \
          WHERE s.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())",
         row = row("'subscription'", "NULL", "quote_ident(s.subname)", "pg_subscription", "s.oid"),
         publications = sorted("s.subpublications"),
+        binary = yes("s.subbinary"),
+        two_phase = dialect.since(15, &yes("s.subtwophasestate <> 'd'")),
+        disable = dialect.since(15, &yes("s.subdisableonerr")),
+        origin = dialect.since(16, "NULLIF(s.suborigin, 'any')"),
+        password = dialect.since(16, "CASE WHEN NOT s.subpasswordrequired THEN 'no' END"),
+        as_owner = dialect.since(16, &yes("s.subrunasowner")),
+        failover = dialect.since(17, &yes("s.subfailover")),
     )
 }
