@@ -184,7 +184,7 @@ fn a_dump_is_taken_first_and_can_be_restored() {
     scene.db.psql("INSERT INTO effects (what) VALUES ('precious')");
     let name = scene.db.name().to_owned();
     let output = scene.run(&["apply", "--yes", "--confirm", &name]).expect(0);
-    assert!(output.stderr.contains("to restore: pg_restore --clean --if-exists -h "), "{output}");
+    assert!(output.stderr.contains("to restore: stop whoever uses ") && !output.stderr.contains("--clean"), "{output}");
     let kept = notes(&scene, "dump").remove(0);
     let dir = scene.project.path().join("dumps");
     let files: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|file| file.unwrap().path()).collect();
@@ -198,6 +198,69 @@ fn a_dump_is_taken_first_and_can_be_restored() {
     let mut restore = scene.db.cluster().program("pg_restore");
     assert!(restore.args(["-d", &other.url()]).arg(&files[0]).status().unwrap().success());
     assert_eq!(other.psql("SELECT what FROM effects"), "precious", "and nothing of the run is in it");
+}
+
+/// Runs the commands that `apply` printed, as they stand there.
+fn follow(scene: &Scene, output: &support::Output) {
+    let name = scene.db.name();
+    let maintenance = support::Database::named("postgres", scene.db.cluster());
+    support::wait_until("nobody is connected", std::time::Duration::from_secs(60), || {
+        maintenance.psql(&format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'")) == "0"
+    });
+    let (_, printed) = output.stderr.split_once("to restore: stop whoever uses ").unwrap();
+    let commands: Vec<&str> = printed.lines().skip(1).take_while(|line| line.starts_with("  ")).collect();
+    assert_eq!(commands.len(), 2, "{output}");
+    for line in commands {
+        let (program, rest) = line.trim().split_once(' ').unwrap();
+        let program = scene.db.cluster().program(program).get_program().to_owned();
+        let mut shell = std::process::Command::new("sh");
+        shell.arg("-c").arg(format!("'{}' {rest}", program.to_str().unwrap())).current_dir(scene.project.path());
+        let done = shell.output().unwrap();
+        assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+/// Everything that is not the engine's: schema and rows.
+fn contents(scene: &Scene) -> String {
+    format!("{}\n{}\n{}", scene.db.dump(), scene.effects(), scene.db.psql("SHOW work_mem"))
+}
+
+#[test]
+fn the_commands_that_are_printed_bring_everything_back_and_the_next_run_works() {
+    let scene = scene("[backup]\ndump = true\ndump_dir = \"my dumps\"\n");
+    let name = scene.db.name().to_owned();
+    scene.db.psql(&format!("ALTER DATABASE {name} SET work_mem = '7MB'"));
+    // From before the very first run, when there was no history yet.
+    let before = contents(&scene);
+    let first = scene.run(&["apply", "--yes", "--confirm", &name]).expect(0);
+    follow(&scene, &first);
+    assert_eq!(contents(&scene), before);
+    assert_eq!(scene.db.psql("SELECT to_regnamespace('migengine') IS NULL"), "t", "no history without effects");
+    assert_eq!(scene.project.run_json(&["status"], 0)["applied"], serde_json::json!([]));
+    // The journal that is named knows a database of another identity, and says how to go on.
+    let refused = scene.run(&["apply", "--yes", "--confirm", &name]).expect(6);
+    assert!(refused.stderr.contains("ME206") && refused.stderr.contains("rebuild --accept-database"), "{refused}");
+    scene.run(&["journal", "rebuild", "--accept-database"]).expect(0);
+    scene.run(&["apply", "--yes", "--confirm", &name]).expect(0);
+    assert_eq!((scene.tables().as_str(), scene.effects().as_str()), ("t001", "+001"));
+    // Between two runs.
+    let maintenance = support::Database::named("postgres", scene.db.cluster());
+    maintenance.psql(&format!("DROP DATABASE {name}_broken"));
+    scene.step(2);
+    let before = contents(&scene);
+    let second = scene.run(&["apply", "--yes", "--confirm", &name]).expect(0);
+    assert_eq!(scene.tables(), "t001 t002");
+    follow(&scene, &second);
+    assert_eq!(contents(&scene), before);
+    let check = scene.run(&["journal", "check"]).expect(6);
+    for output in [&check, &scene.run(&["apply", "--yes", "--confirm", &name]).expect(6)] {
+        assert!(output.stderr.contains("migengine journal rebuild --accept-database"), "{output}");
+    }
+    scene.run(&["journal", "rebuild", "--accept-database"]).expect(0);
+    scene.run(&["journal", "check"]).expect(0);
+    assert_eq!(scene.project.run_json(&["status"], 0)["pending"], serde_json::json!(["002_m"]));
+    scene.run(&["apply", "--yes", "--confirm", &name]).expect(0);
+    assert_eq!((scene.tables().as_str(), scene.effects().as_str()), ("t001 t002", "+001 +002"));
 }
 
 #[test]

@@ -305,7 +305,8 @@ async fn ask(question: &str, mut stop: watch::Receiver<bool>) -> Option<String> 
 }
 
 /// A word as a shell takes it.
-fn shell_word(text: &str) -> String {
+#[must_use]
+pub fn shell_word(text: &str) -> String {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
     if plain { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }

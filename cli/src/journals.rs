@@ -95,7 +95,8 @@ impl OpenJournal {
                 );
                 return Err(CommandError::refused("ME206", what)
                     .exit(Exit::Person)
-                    .next("connect to the database it was made for, or name another folder: --journal DIR"));
+                    .next("connect to the database it was made for, or name another folder: --journal DIR")
+                    .next("if it is the same one, made anew or restored from before its first run: migengine journal rebuild --accept-database"));
             }
         }
         let runs = fold_all(&journal).await?;

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
+use super::restore;
 use crate::config::{Backup, DumpTables};
 use crate::context::now;
 use crate::error::CommandError;
@@ -54,6 +55,10 @@ pub async fn take(
         let note = "no table that is there is touched, so none was dumped".to_owned();
         return Ok(Dumped { restore: note.clone(), note });
     }
+    let restore = |file: &str| match section.dump_tables {
+        DumpTables::All => restore::of_database(target, file),
+        DumpTables::Touched => restore::of_tables(target, file),
+    };
     let work = async {
         let major = u32::try_from(server.version / 10_000).unwrap_or_default();
         let program = pg_dump::find(major, None).map_err(|unfit| unfit.to_string())?;
@@ -68,7 +73,7 @@ pub async fn take(
         let mut sink = open(section, &server.database)?;
         let result = pour(&mut dump, &mut sink).await;
         match (result, sink) {
-            (Ok(done), sink) => close(done, sink, target).await,
+            (Ok(done), sink) => close(done, sink, restore).await,
             (Err(why), Sink::File(_, path)) => {
                 // What is half-written is worse than nothing: somebody might trust it.
                 std::fs::remove_file(&path).ok();
@@ -142,20 +147,13 @@ async fn pour(dump: &mut Child, sink: &mut Sink) -> Result<(u64, String), String
     Ok((count, hex))
 }
 
-async fn close((count, hex): (u64, String), sink: Sink, target: &Target) -> Result<Dumped, String> {
+async fn close((count, hex): (u64, String), sink: Sink, restore: impl Fn(&str) -> String) -> Result<Dumped, String> {
     match sink {
         Sink::File(file, path) => {
             file.sync_all().map_err(|error| format!("{} is not on disk: {error}", path.display()))?;
-            let shown = path.display();
-            let Some(server) = target.servers.first() else { return Err("no server is named".to_owned()) };
-            let host = pg_dump::host(server);
-            Ok(Dumped {
-                note: format!("pg_dump wrote {count} bytes to {shown}, sha256 {hex}"),
-                restore: format!(
-                    "to restore: pg_restore --clean --if-exists -h '{host}' -p {} -U '{}' -d '{}' '{shown}'",
-                    server.port, target.user, target.dbname
-                ),
-            })
+            let shown = path.display().to_string();
+            let restore = restore(&shown);
+            Ok(Dumped { note: format!("pg_dump wrote {count} bytes to {shown}, sha256 {hex}"), restore })
         }
         Sink::Program(mut child, name) => {
             drop(child.stdin.take());
@@ -165,9 +163,7 @@ async fn close((count, hex): (u64, String), sink: Sink, target: &Target) -> Resu
             }
             Ok(Dumped {
                 note: format!("pg_dump gave {count} bytes to {name}, sha256 {hex}"),
-                restore: format!(
-                    "to restore: get the dump back from where {name} put it, then pg_restore --clean --if-exists"
-                ),
+                restore: format!("get the dump back from where {name} put it. {}", restore("FILE")),
             })
         }
     }

@@ -1,6 +1,7 @@
 //! Asks whether there is a backup: each source of the configuration's `[backup]` section in turn.
 
 pub mod dump;
+mod restore;
 
 use std::process::Command;
 use std::time::Duration;
