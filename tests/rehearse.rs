@@ -405,6 +405,9 @@ fn a_missing_requirement_shows_in_another_order() {
         let report = rehearse(&project, &ground, &[], 3);
         let message = report["other_order"]["message"].as_str().unwrap_or_default();
         assert!(message.contains("003_c.sql:2") && message.contains("column \"b\" does not exist"), "{report:#}");
+        assert!(message.ends_with("003_c needs a, which 002_b makes"), "{message}");
+        let tie = serde_json::json!([{"id": "003_c", "requires": "002_b", "object": "a"}]);
+        assert_eq!(report["other_order"]["ties"], tie);
         assert_eq!(report["broken"], 0);
     }
     let text = project.run(&["rehearse", "--against", &ground.url()]).expect(3);

@@ -31,7 +31,7 @@ pub use lock::{BadLock, Entry, Link, LockFile, Stale, links, stale};
 pub use order::other_order;
 pub use portable::portable;
 pub use proof::{Trust, trust, unproven};
-pub use requires::{Footprint, fewest_requires, reduce};
+pub use requires::{Footprint, Tie, fewest_requires, missing_ties, reduce};
 pub use seed::{Reference, SeedColumn, SeedTable, Shape};
 pub use trial::{Contents, Lost, Trial, Tried, lost};
 pub use verdict::{Apply, Found, HeldLock, Reapply, Rehearsal, Rollback, excuse};

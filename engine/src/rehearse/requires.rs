@@ -82,6 +82,42 @@ pub fn fewest_requires(list: &[(MigrationId, Footprint)]) -> Vec<(MigrationId, V
         .collect()
 }
 
+/// A migration that uses what another one made or changed last, without standing behind it by its headers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tie {
+    /// The migration.
+    pub id: MigrationId,
+    /// What it should require.
+    pub needs: MigrationId,
+    /// The object that ties the two.
+    pub object: String,
+}
+
+/// Every such tie. `list` is in the order of application, each with what its header requires.
+#[must_use]
+pub fn missing_ties(list: &[(MigrationId, Vec<MigrationId>, Footprint)]) -> Vec<Tie> {
+    let places: BTreeMap<&MigrationId, usize> = list.iter().map(|(id, ..)| id).zip(0..).collect();
+    let mut behind: Vec<BTreeSet<usize>> = Vec::new();
+    let mut writers: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut ties = Vec::new();
+    for (at, (id, requires, footprint)) in list.iter().enumerate() {
+        let direct = requires.iter().filter_map(|id| places.get(id).copied());
+        let all: BTreeSet<usize> =
+            direct.flat_map(|at| behind.get(at).into_iter().flatten().copied().chain([at])).collect();
+        for object in footprint.reads.union(&footprint.writes) {
+            let writer = writers.get(object.as_str()).copied().filter(|writer| !all.contains(writer));
+            if let Some((needs, ..)) = writer.and_then(|writer| list.get(writer)) {
+                ties.push(Tie { id: id.clone(), needs: needs.clone(), object: object.clone() });
+            }
+        }
+        footprint.writes.iter().for_each(|object| {
+            writers.insert(object, at);
+        });
+        behind.push(all);
+    }
+    ties
+}
+
 /// Without what follows from the rest: requirements name earlier places only.
 #[must_use]
 pub fn reduce(direct: &[BTreeSet<usize>]) -> Vec<BTreeSet<usize>> {
@@ -105,6 +141,22 @@ mod tests {
     fn of(name: &str, writes: &[&str], reads: &[&str]) -> (MigrationId, Footprint) {
         let set = |list: &[&str]| list.iter().map(|one| (*one).to_owned()).collect();
         (MigrationId::new(name).unwrap(), Footprint { writes: set(writes), reads: set(reads) })
+    }
+
+    #[test]
+    fn a_tie_is_missing_where_no_header_leads_to_the_last_writer() {
+        let id = |name: &str| MigrationId::new(name).unwrap();
+        let list = [
+            (of("001_a", &["a"], &[]), vec![]),
+            (of("002_b", &["a"], &[]), vec![id("001_a")]),
+            (of("003_c", &["c"], &["a"]), vec![id("001_a")]),
+            (of("004_d", &["d"], &["a", "c"]), vec![id("002_b")]),
+            (of("005_e", &["d"], &["a"]), vec![id("004_d")]),
+        ];
+        let list: Vec<_> = list.into_iter().map(|((id, footprint), requires)| (id, requires, footprint)).collect();
+        let told: Vec<String> =
+            missing_ties(&list).iter().map(|tie| format!("{} {} {}", tie.id, tie.object, tie.needs)).collect();
+        assert_eq!(told, ["003_c a 002_b", "004_d c 003_c"]);
     }
 
     #[test]

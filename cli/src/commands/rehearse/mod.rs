@@ -217,7 +217,8 @@ impl Work<'_> {
             }
         }
         if let Some(key) = self.reorder {
-            let order = order::compare_orders(stand, self.chain).await?;
+            let rehearsals = wanted(self.chain, self.choice, known);
+            let order = order::compare_orders(stand, self.chain, &rehearsals).await?;
             cache.put_other_order(&key, order.clone());
             found.order = Some(order);
         }
