@@ -3,6 +3,7 @@
 # make lint    formatting, clippy, the purity of the engine, documentation
 # make bench   the benchmarks, against psql and the peers
 # make instructions  counts the instructions of the hot paths and holds them against benches/instructions.txt
+# make bench-rehearse  200 small migrations, forward, back and forward again, and unchanged
 # make bench-traffic  what the application notices of a migration, against psql (takes some minutes)
 # make image   builds the container image and weighs it (wants Docker)
 # make torture kills the program and its server at every point and at random; see ROUNDS, SEED, STRIDE and ONLY below
@@ -14,7 +15,7 @@ MIGENGINE = target/release/migengine
 # Where the demonstration runs, and keeps its journal. Its database stays between runs; see `migengine --help`.
 DEMO = target/demo
 
-.PHONY: demo test lint bench bench-peers instructions bench-traffic image torture build postgres
+.PHONY: demo test lint bench bench-peers instructions bench-rehearse bench-traffic image torture build postgres
 
 demo: postgres build
 	@mkdir -p $(DEMO)
@@ -60,6 +61,9 @@ bench-peers:
 # Guards the hot paths against becoming slower, by counting instructions: a busy machine does not change them.
 instructions:
 	benches/instructions.sh
+
+bench-rehearse: postgres build
+	$(CARGO) run --quiet --locked --release --package migengine-benches --bin rehearse
 
 bench-traffic: postgres build
 	python3 benches/traffic/run.py
