@@ -29,9 +29,14 @@ fn findings(scene: &Scene) -> String {
     findings.iter().map(|finding| finding.as_str().unwrap()).collect::<Vec<_>>().join("\n")
 }
 
-/// Changes the log as somebody with all rights would, past its own trigger.
+/// Changes the log as somebody with all rights would, past its own triggers.
 fn tamper(scene: &Scene, sql: &str) {
-    scene.db.psql(&format!("SET session_replication_role = replica; {sql}"));
+    let off = "ALTER TABLE migengine.audit DISABLE TRIGGER ALL; ALTER TABLE migengine.history DISABLE TRIGGER ALL";
+    scene.db.psql(&format!(
+        "{off}; {sql}; ALTER TABLE migengine.audit ENABLE ALWAYS TRIGGER append_only; \
+         ALTER TABLE migengine.history ENABLE ALWAYS TRIGGER audit, ENABLE ALWAYS TRIGGER audit_change, \
+         ENABLE ALWAYS TRIGGER audit_truncate"
+    ));
 }
 
 #[test]
@@ -91,6 +96,41 @@ fn the_log_refuses_to_be_changed_in_the_ordinary_way() {
         assert!(error.contains("the audit log of migengine is append-only"), "{sql}: {error}");
     }
     assert_eq!(findings(&scene), "");
+}
+
+/// A session that copies from elsewhere runs no ordinary triggers; a script may set that too.
+#[test]
+fn a_session_that_runs_no_triggers_does_not_get_past_the_log() {
+    let scene = Scene::with_steps(1);
+    scene.project.pair(
+        "002_m",
+        "SET session_replication_role = replica;\nCREATE TABLE t002 (n int);\n",
+        "SET session_replication_role = replica;\nDROP TABLE t002;\n",
+    );
+    scene.run(&["apply"]).expect(0);
+    scene.run(&["rollback", "--last", "1"]).expect(0);
+    assert_eq!(told(&scene), "run_started applied:001 applied:002 run_finished run_started reversed:002 run_finished");
+    let replica = "SET session_replication_role = replica";
+    let error = scene.db.try_psql(&format!("{replica}; DELETE FROM migengine.audit")).unwrap_err();
+    assert!(error.contains("the audit log of migengine is append-only"), "{error}");
+    scene.db.psql(&format!("{replica}; DELETE FROM migengine.history WHERE id = '001_m'"));
+    assert!(told(&scene).ends_with("run_finished reversed:001"), "{}", told(&scene));
+    assert_eq!(findings(&scene), "");
+}
+
+#[test]
+fn a_head_that_was_deleted_is_found_and_stops_no_run() {
+    let scene = Scene::with_steps(1);
+    scene.run(&["apply"]).expect(0);
+    scene.db.psql("DELETE FROM migengine.audit_head");
+    assert_eq!(findings(&scene), "the log ends with entry 3, and its head knows of 0");
+    scene.run(&["status"]).expect(0);
+    scene.step(2);
+    scene.run(&["apply"]).expect(0);
+    let found = "the head of the log was deleted before entry 4: entries before that one may be missing";
+    assert_eq!(findings(&scene), found, "what was done to it stays told");
+    assert_eq!(entries(&scene)[3]["action"], "head_lost");
+    assert_eq!(scene.tables(), "t001 t002");
 }
 
 #[test]

@@ -119,6 +119,11 @@ pub enum Finding {
         /// The last one by the head.
         head: i64,
     },
+    /// The head was deleted and made again from what there was; what was missing at the end then is not known.
+    HeadLost {
+        /// The entry that says so.
+        seq: i64,
+    },
     /// The journal remembers another entry in this place: the log was written anew.
     Rewritten {
         /// Which.
@@ -137,6 +142,9 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Altered { seq } => write!(f, "entry {seq} is not as it was written, or not in its place"),
+            Self::HeadLost { seq } => {
+                write!(f, "the head of the log was deleted before entry {seq}: entries before that one may be missing")
+            }
             Self::Missing { from, to } if from == to => write!(f, "entry {from} is missing"),
             Self::Missing { from, to } => write!(f, "entries {from} to {to} are missing"),
             Self::End { last, head } => write!(f, "the log ends with entry {last}, and its head knows of {head}"),
@@ -183,6 +191,7 @@ impl Verifier {
         match (entry.action.as_str(), &entry.migration) {
             ("applied", Some(id)) => drop(self.in_effect.insert(id.clone(), entry.tokens.clone().unwrap_or_default())),
             ("reversed" | "withdrawn", Some(id)) => drop(self.in_effect.remove(id)),
+            ("head_lost", _) => self.findings.push(Finding::HeadLost { seq: entry.seq }),
             ("edited", id) => self.findings.push(Finding::History {
                 id: id.clone().unwrap_or_else(|| "the history".to_owned()),
                 what: "the history was changed by hand",

@@ -181,7 +181,16 @@ DECLARE
     lease record;
     entry {schema}.audit;
 BEGIN
-    SELECT h.seq, h.hash INTO STRICT head FROM {schema}.audit_head h FOR UPDATE;
+    SELECT h.seq, h.hash INTO head FROM {schema}.audit_head h FOR UPDATE;
+    IF NOT FOUND THEN
+        -- Somebody deleted it. The log goes on behind its last entry, and says so; what is missing at its end only the
+        -- journals still know.
+        INSERT INTO {schema}.audit_head (seq, hash) SELECT a.seq, a.hash FROM {schema}.audit a ORDER BY a.seq DESC LIMIT 1
+            ON CONFLICT DO NOTHING;
+        INSERT INTO {schema}.audit_head DEFAULT VALUES ON CONFLICT DO NOTHING;
+        PERFORM {schema}.audit_add('head_lost', NULL, NULL, NULL, NULL, NULL, 'somebody deleted the head of this log');
+        SELECT h.seq, h.hash INTO STRICT head FROM {schema}.audit_head h FOR UPDATE;
+    END IF;
     SELECT l.epoch, l.origin, l.run_id INTO STRICT lease FROM {schema}.lease l;
     entry := ROW(head.seq + 1, clock_timestamp(), what, coalesce(run, lease.run_id), id, lease.epoch, session_user,
         host(inet_client_addr()), current_setting('application_name'), lease.origin, content, tokens, sql, detail, NULL);
@@ -269,6 +278,14 @@ END
 $$;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {schema}.audit
     EXECUTE FUNCTION {schema}.audit_refuse();
+
+-- Also where a session says that it only copies: session_replication_role = replica.
+ALTER TABLE {schema}.history ENABLE ALWAYS TRIGGER audit;
+ALTER TABLE {schema}.history ENABLE ALWAYS TRIGGER audit_change;
+ALTER TABLE {schema}.history ENABLE ALWAYS TRIGGER audit_truncate;
+ALTER TABLE {schema}.run ENABLE ALWAYS TRIGGER audit;
+ALTER TABLE {schema}.run ENABLE ALWAYS TRIGGER audit_change;
+ALTER TABLE {schema}.audit ENABLE ALWAYS TRIGGER append_only;
 
 INSERT INTO {schema}.audit_head DEFAULT VALUES;
 INSERT INTO {schema}.identity (layout, engine) VALUES (1, {engine});

@@ -182,7 +182,7 @@ const SERVER: &str = "SELECT current_setting('server_version_num')::int, current
 
 const LEDGER: &str = "SELECT i.uuid::text, i.layout, l.epoch, l.holder, l.pid, p.actor, (extract(epoch FROM p.at) * 1000000)::bigint, \
     a.seq, a.hash \
-    FROM {schema}.identity i CROSS JOIN {schema}.lease l CROSS JOIN {schema}.audit_head a LEFT JOIN {schema}.protection p \
+    FROM {schema}.identity i CROSS JOIN {schema}.lease l LEFT JOIN {schema}.audit_head a ON true LEFT JOIN {schema}.protection p \
     ON p.marked AND p.number = (SELECT max(number) FROM {schema}.protection)";
 
 const HISTORY: &str = "SELECT id, position, state, run_id, content, tokens, requires, down_sql IS NOT NULL, parts_done, part_tokens, \
