@@ -10,6 +10,8 @@ mod journal;
 mod normal;
 #[path = "cli_support/resolve.rs"]
 mod resolve;
+#[path = "cli_support/restored.rs"]
+mod restored;
 #[path = "cli_support/stops.rs"]
 mod stops;
 

@@ -51,7 +51,15 @@ pub fn next_lines(run: &RunSnapshot) -> Vec<String> {
         RestReason::Failed => vec![format!("mend the file, then: {command}"), back],
         RestReason::Interrupted | RestReason::InDoubt if turned => vec![command],
         RestReason::Interrupted | RestReason::InDoubt => vec![command, back],
-        RestReason::Diverged => vec![command, "compare that with: migengine status".to_owned()],
+        RestReason::Diverged => vec![
+            command,
+            "compare that with: migengine status, and with: migengine audit show".to_owned(),
+            format!(
+                "if the database was restored and is right as it is: migengine journal rebuild --accept-database, then: {}",
+                resume_command(run)
+            ),
+            format!("if somebody changed the history by hand: put it back as it was, then: {}", resume_command(run)),
+        ],
         RestReason::Stuck if of_reverse(run) => vec![format!("mend the reverse script, then: {command}")],
         RestReason::Stuck => vec![format!("say what happened: {command}"), format!("then: {}", resume_command(run))],
     }

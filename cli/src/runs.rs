@@ -69,11 +69,11 @@ pub async fn in_the_way(
 ) -> Result<CommandError, CommandError> {
     if let Some(holder) = lock::holder(session).await {
         let orphan = holder.is_one_of(&journal.journal.held().await?);
-        return Ok(if orphan { blocked_by(run) } else { DriveError::busy(Some(holder)).into() });
+        return Ok(if orphan { blocked_by(run, ledger) } else { DriveError::busy(Some(holder)).into() });
     }
     // Nobody holds the lock now. If nobody did since the ledger was read, that is how it stands.
     match read(&session.client, &session.schema).await?.ledger {
-        Some(fresh) if fresh == *ledger => Ok(blocked_by(run)),
+        Some(fresh) if fresh == *ledger => Ok(blocked_by(run, ledger)),
         _ => Ok(DriveError::Overtaken.into()),
     }
 }
@@ -242,23 +242,42 @@ async fn settle_lines(session: &Session, ledger: &Ledger, journal: &OpenJournal)
     Ok(())
 }
 
-/// The refusal that tells how an unfinished run goes on.
+/// The refusal that tells how an unfinished run goes on, and what else it may be where the history contradicts it.
 #[must_use]
-pub fn blocked_by(run: &RunSnapshot) -> CommandError {
+pub fn blocked_by(run: &RunSnapshot, ledger: &Ledger) -> CommandError {
     let why = run.rest.as_ref().map_or_else(
         || "its runner ended without a word".to_owned(),
         |rest| format!("{}: {}", rest.reason.name(), rest.message),
     );
-    let done = run.steps.iter().filter(|step| step.state == migengine_engine::run::state::StepState::Applied).count();
+    let in_effect = |id| ledger.history.get(id).is_some_and(|row| row.state == HistoryState::Applied);
+    let done = run.started.steps.iter().filter(|step| in_effect(&step.id)).count();
     let what =
         format!("run {} ({}) is not finished: it stands at {}, {why}", run.run, run.started.kind.name(), run.state);
-    let state = format!("{done} of its {} steps are in effect. This command changed nothing.", run.steps.len());
+    let state = match run.steps.len() {
+        1 => {
+            format!("Its only step is {}in effect. This command changed nothing.", if done == 1 { "" } else { "not " })
+        }
+        all => format!("{done} of its {all} steps are in effect. This command changed nothing."),
+    };
     let error = CommandError::refused("ME410", what).exit(Exit::Stopped).state(state);
+    let resume = crate::outcome::resume_command(run);
+    let mut lost = run.started.steps.iter().zip(&run.steps).filter(|(planned, step)| {
+        (step.state == StepState::Applied && !in_effect(&planned.id))
+            || (step.state == StepState::Undone && in_effect(&planned.id))
+    });
+    if let Some((planned, _)) = lost.next() {
+        let is = if in_effect(&planned.id) { "in effect again" } else { "not in effect any more" };
+        return error
+            .next(format!("find out why {} is {is}: migengine audit show --migration {0}", planned.id))
+            .next(format!(
+                "if the database was restored and is right as it is: migengine journal rebuild --accept-database, then: {resume}"
+            ));
+    }
     match run.started.kind {
-        RunKind::Apply => error
-            .next("go on: migengine apply --resume")
+        RunKind::Apply if resume.starts_with("migengine apply") => error
+            .next(format!("go on: {resume}"))
             .next(format!("or take it back: migengine rollback --run {}", run.run)),
-        RunKind::Rollback => error.next("go on: migengine rollback --resume"),
+        RunKind::Apply | RunKind::Rollback => error.next(format!("go on: {resume}")),
     }
 }
 

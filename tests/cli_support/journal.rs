@@ -17,7 +17,7 @@ fn a_run_is_shown_event_by_event() {
     let shown = project.run(&["journal", "show"]).expect(0);
     let expected = format!(
         "
-run RUN1 (apply, 1 steps): Committed
+run RUN1 (apply, 1 step): Committed
   TIME  1  run_started  apply by USER, on {}
   TIME  2  noted  origin: actor USER
   TIME  3  locked  epoch 1, backend PID
@@ -84,9 +84,12 @@ fn a_fork_and_a_database_that_went_back_are_found() {
     assert_eq!(soundness(0), true);
     db.psql("UPDATE migengine.run SET head = sha256('another')");
     assert_eq!(soundness(6), false);
+    let forked = project.run(&["journal", "check"]).expect(6);
+    assert!(forked.stderr.contains("if the database is right: migengine journal rebuild\n"), "{forked}");
     db.psql("DELETE FROM migengine.record; DELETE FROM migengine.run; UPDATE migengine.lease SET epoch = 0");
     let checked = project.run(&["journal", "check"]).expect(6);
     assert!(checked.stdout.contains("went back in time"), "{checked}");
+    assert!(checked.stderr.contains("migengine journal rebuild --accept-database"), "{checked}");
     let refused = project.run_json(&["journal", "rebuild"], 6);
     assert_eq!(refused["error"]["code"], "ME333");
     let rebuilt = project.run_json(&["journal", "rebuild", "--accept-database"], 0);

@@ -191,7 +191,10 @@ fn files(context: &Context, project: Result<&Project, &CommandError>) -> Check {
     };
     match refuse_bad_files(project, &context.dir) {
         Err(error) => failed("files", error),
-        Ok(()) => Check::ok("files", format!("{} migrations, and no error in any file", project.migrations.len())),
+        Ok(()) => Check::ok(
+            "files",
+            format!("{}, and no error in any file", render::count(project.migrations.len() as u64, "migration")),
+        ),
     }
 }
 

@@ -12,7 +12,7 @@ use migengine_engine::run::event::Event;
 use migengine_engine::run::evidence::{Observed, judge};
 use migengine_engine::run::journal::Journal as _;
 use migengine_engine::run::recovery::Evidence;
-use migengine_engine::run::state::{Direction, RunSnapshot, StepIndex, StepState};
+use migengine_engine::run::state::{Direction, RestReason, RunSnapshot, StepIndex, StepState};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -102,6 +102,9 @@ pub async fn run(context: &Context, args: &ResolveArgs, stop: watch::Receiver<bo
     let row = ledger.history.get(id);
     let graph = Graph::build(project.nodes(), &sources::history(Some(&ledger), &kept));
     let question = question(&stage.session, &found.run, index, row, &project, &kept, &graph).await?;
+    if question.is_none() {
+        refuse_diverged(&found.run)?;
+    }
     let Some(question) = question else {
         return settled(context, &found.run, index, row, args.verdict);
     };
@@ -240,6 +243,15 @@ fn refuse_contradiction(
     Err(CommandError::refused("ME423", what)
         .state("Nothing was changed, and nothing was recorded.")
         .next(format!("the catalogs are enough to go on: {}", outcome::resume_command(run))))
+}
+
+/// Nobody's word brings journal and history together again.
+fn refuse_diverged(run: &RunSnapshot) -> Result<(), CommandError> {
+    let Some(rest) = run.rest.as_ref().filter(|rest| rest.reason == RestReason::Diverged) else { return Ok(()) };
+    let what = format!("run {} has diverged, which is nothing that resolve could settle: {}", run.run, rest.message);
+    let error =
+        CommandError::refused("ME629", what).exit(Exit::Person).state("Nothing was changed, and nothing was recorded.");
+    Err(outcome::next_lines(run).into_iter().fold(error, CommandError::next))
 }
 
 /// Where the history row decides, a person's word adds nothing; one against it is refused.

@@ -97,7 +97,8 @@ fn fields(run: &RunSnapshot, event: &Event) -> Value {
 #[must_use]
 pub fn heading(run: &RunSnapshot) -> String {
     let rest = run.rest.as_ref().map(|rest| format!(", {}: {}", rest.reason.name(), rest.message)).unwrap_or_default();
-    format!("run {} ({}, {} steps): {}{rest}", run.run, run.started.kind.name(), run.steps.len(), run.state)
+    let steps = super::count(run.steps.len() as u64, "step");
+    format!("run {} ({}, {steps}): {}{rest}", run.run, run.started.kind.name(), run.state)
 }
 
 /// The line of an event: when, which, what.

@@ -41,6 +41,12 @@ pub fn duration(us: u64) -> String {
     }
 }
 
+/// So many of something: `1 step`, `2 steps`.
+#[must_use]
+pub fn count(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 /// The line for an event, where it deserves one.
 #[must_use]
 pub fn progress(run: &RunSnapshot, record: &Recorded) -> Option<String> {
@@ -67,10 +73,10 @@ pub fn progress(run: &RunSnapshot, record: &Recorded) -> Option<String> {
             format!("  checked   {}: {}", name(*step), cleared(*label))
         }
         Event::UnwindStarted { reason } => format!("  turning back: {reason}"),
-        Event::RunCommitted => format!("  committed ({} steps)", run.steps.len()),
+        Event::RunCommitted => format!("  committed ({})", count(run.steps.len() as u64, "step")),
         Event::RunRolledBack if run.epoch.is_some() => match run.started.kind {
             RunKind::Apply => "  rolled back: nothing of this run is in effect".to_owned(),
-            RunKind::Rollback => format!("  rolled back ({} steps)", run.steps.len()),
+            RunKind::Rollback => format!("  rolled back ({})", count(run.steps.len() as u64, "step")),
         },
         _ => return None,
     })

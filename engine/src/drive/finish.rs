@@ -52,10 +52,13 @@ impl<J: Journal> Driver<'_, J> {
         })
     }
 
-    /// Leaves the database: state published, lock released with the session.
+    /// Leaves the database: state published, lock released with the session. A run that has diverged tells the database
+    /// nothing more: what it believes is in question, and whoever finds that the database is right must be able to take
+    /// the run from there as it was.
     pub(crate) async fn close(&mut self) -> Result<(), DriveError> {
         self.flush().await?;
-        if self.session.is_some() && (self.run.state != RunState::Preflight) {
+        let diverged = self.run.rest.as_ref().is_some_and(|rest| rest.reason == RestReason::Diverged);
+        if self.session.is_some() && self.run.state != RunState::Preflight && !diverged {
             self.publish().await;
         }
         self.session = None;

@@ -52,7 +52,9 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CommandError> {
         Format::Text => {
             texts.iter().for_each(|text| render::data(text));
             let verdict = if sound { "sound" } else { "NOT SOUND" };
-            render::data(&format!("the audit log: {verdict}, {count} entries, {remembered} heads in the journal"));
+            let entries = if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") };
+            let heads = render::count(remembered as u64, "head");
+            render::data(&format!("the audit log: {verdict}, {entries}, {heads} in the journal"));
         }
     }
     if sound {

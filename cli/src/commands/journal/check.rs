@@ -24,14 +24,44 @@ struct Checked {
     database: Option<String>,
     runs: Vec<Run>,
     /// What is wrong with the journal as a whole.
-    problems: Vec<String>,
+    problems: Vec<Problem>,
 }
 
 struct Run {
     run: RunId,
     records: u64,
     anchor: Option<&'static str>,
-    problem: Option<String>,
+    problem: Option<Problem>,
+}
+
+/// A contradiction, and what leads out of it.
+struct Problem {
+    words: String,
+    remedy: Remedy,
+}
+
+/// Later ones do what earlier ones do, and more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Remedy {
+    Rebuild,
+    AcceptDatabase,
+}
+
+impl Remedy {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Rebuild => "if the database is right: migengine journal rebuild",
+            Self::AcceptDatabase => {
+                "if the database is right as it is now: migengine journal rebuild --accept-database, then: migengine status"
+            }
+        }
+    }
+}
+
+impl Problem {
+    fn damaged(words: String) -> Self {
+        Self { words, remedy: Remedy::Rebuild }
+    }
 }
 
 /// What the database knows.
@@ -60,7 +90,12 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CommandError> {
             Ok(Some(opened)) => checked.push(check(&opened.journal, known.as_ref()).await?),
             Ok(None) => {}
             Err(migengine_engine::run::journal::JournalError::Damaged { path, reason }) => {
-                checked.push(Checked { path, database: None, runs: Vec::new(), problems: vec![reason] });
+                checked.push(Checked {
+                    path,
+                    database: None,
+                    runs: Vec::new(),
+                    problems: vec![Problem::damaged(reason)],
+                });
             }
             Err(error) => return Err(error.into()),
         }
@@ -73,7 +108,14 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CommandError> {
     let sound = mirror.is_empty() && checked.iter().all(Checked::is_sound);
     if !sound {
         let error = CommandError::refused("ME209", "the journal is not sound").exit(Exit::Person);
-        let error = error.next("if the database is right: migengine journal rebuild");
+        let found = checked.iter().flat_map(Checked::found).map(|problem| problem.remedy).max();
+        let error = match found {
+            Some(_) if !mirror.is_empty() => {
+                error.next("keep both as they are: journal rebuild needs a database whose own copy is whole")
+            }
+            Some(remedy) => error.next(remedy.words()),
+            None => error.next("keep this journal: it is the only whole one. Runs go on from it as before"),
+        };
         render::line(render::error_text(&error, context.look.color).trim_end());
     }
     Ok(if sound { Exit::Done } else { Exit::Person })
@@ -100,7 +142,12 @@ async fn check(journal: &SledJournal, known: Option<&Known>) -> Result<Checked, 
     let mut runs = Vec::new();
     let mut highest = None;
     for report in journal.check(foldable).await?.runs {
-        let mut run = Run { run: report.run, records: report.records, anchor: None, problem: report.verdict.err() };
+        let mut run = Run {
+            run: report.run,
+            records: report.records,
+            anchor: None,
+            problem: report.verdict.err().map(Problem::damaged),
+        };
         if run.problem.is_none() {
             let records = journal.records(run.run).await?;
             let folded = fold(run.run, records.iter().map(|(record, _)| record)).ok().flatten();
@@ -112,7 +159,8 @@ async fn check(journal: &SledJournal, known: Option<&Known>) -> Result<Checked, 
                 let anchor = compare_anchor(&hashes, row.records, head);
                 run.anchor = Some(name(anchor));
                 if anchor == Anchor::Fork {
-                    run.problem = Some("journal and database tell different stories of it".to_owned());
+                    run.problem =
+                        Some(Problem::damaged("journal and database tell different stories of it".to_owned()));
                 }
             }
         }
@@ -121,10 +169,11 @@ async fn check(journal: &SledJournal, known: Option<&Known>) -> Result<Checked, 
     if let (Some(known), Some(highest)) = (known, highest)
         && highest > known.ledger.epoch
     {
-        problems.push(format!(
+        let words = format!(
             "the database went back in time: the journal has seen epoch {highest}, the database is at epoch {}",
             known.ledger.epoch
-        ));
+        );
+        problems.push(Problem { words, remedy: Remedy::AcceptDatabase });
     }
     Ok(Checked { path, database, runs, problems })
 }
@@ -152,8 +201,12 @@ async fn mirror_problems(known: &Known) -> Result<Vec<String>, CommandError> {
 }
 
 impl Checked {
+    fn found(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter().chain(self.runs.iter().filter_map(|run| run.problem.as_ref()))
+    }
+
     fn is_sound(&self) -> bool {
-        self.problems.is_empty() && self.runs.iter().all(|run| run.problem.is_none())
+        self.found().next().is_none()
     }
 }
 
@@ -170,17 +223,17 @@ fn tell(context: &Context, checked: &[Checked], mirror: &[String], compared: boo
     let mut text = String::new();
     for journal in checked {
         let verdict = if journal.is_sound() { "sound" } else { "NOT SOUND" };
-        let count = journal.runs.len();
-        text.push_str(&format!("{}: {verdict}, {count} run{}\n", journal.path, if count == 1 { "" } else { "s" }));
+        let count = render::count(journal.runs.len() as u64, "run");
+        text.push_str(&format!("{}: {verdict}, {count}\n", journal.path));
         for problem in &journal.problems {
-            text.push_str(&format!("  {problem}\n"));
+            text.push_str(&format!("  {}\n", problem.words));
         }
         let rows = journal.runs.iter().map(|run| {
             vec![
                 run.run.to_string(),
-                format!("{} records", run.records),
+                render::count(run.records, "record"),
                 run.anchor.map(|anchor| format!("database: {anchor}")).unwrap_or_default(),
-                run.problem.clone().unwrap_or_else(|| "sound".to_owned()),
+                run.problem.as_ref().map_or_else(|| "sound".to_owned(), |problem| problem.words.clone()),
             ]
         });
         text.push_str(&render::table(2, &rows.collect::<Vec<_>>()));
@@ -200,14 +253,14 @@ fn object(checked: &Checked) -> Value {
             "records": run.records,
             "sound": run.problem.is_none(),
             "anchor": run.anchor,
-            "problem": run.problem,
+            "problem": run.problem.as_ref().map(|problem| &problem.words),
         })
     });
     json!({
         "path": checked.path,
         "database": checked.database,
         "sound": checked.is_sound(),
-        "problems": checked.problems,
+        "problems": checked.problems.iter().map(|problem| &problem.words).collect::<Vec<_>>(),
         "runs": runs.collect::<Vec<_>>(),
     })
 }

@@ -71,7 +71,8 @@ pub(super) async fn run(context: &Context, args: &RebuildArgs) -> Result<Exit, C
         if let Some(moved) = &moved {
             context.tell(&format!("the old journal is now {moved}"));
         }
-        render::data(&format!("{}: rebuilt, {} runs with {records} records", path.display(), runs.len()));
+        let (runs, records) = (render::count(runs.len() as u64, "run"), render::count(records as u64, "record"));
+        render::data(&format!("{}: rebuilt, {runs} with {records}", path.display()));
     }
     Ok(Exit::Done)
 }
