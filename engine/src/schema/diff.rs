@@ -85,6 +85,9 @@ fn value_change(name: &str, old: &str, new: &str) -> String {
     let same = olds.iter().zip(&news).take_while(|(old, new)| old == new).count();
     let line = same + 1;
     match (olds.get(same), news.get(same)) {
+        (Some(old), Some(new)) if old.trim() == new.trim() => {
+            format!("{name} differs at its line {line} in white space only: `{}`", clip(new.trim()))
+        }
         (Some(old), Some(new)) => {
             format!("{name} differs at its line {line}: `{}` instead of `{}`", clip(new.trim()), clip(old.trim()))
         }
