@@ -278,10 +278,11 @@ fn check(context: &Context, chain: &Chain) -> Result<Exit, CommandError> {
         (1, _) => ("ME610", "migengine.lock is stale in 1 place".to_owned()),
         (n, _) => ("ME610", format!("migengine.lock is stale in {n} places")),
     };
-    let error = CommandError::refused(code, what).exit(Exit::Differs);
-    render::line(
-        render::error_text(&error.next("migengine rehearse, then commit migengine.lock"), context.look.color)
-            .trim_end(),
-    );
+    let mut error = CommandError::refused(code, what).exit(Exit::Differs);
+    if !broken.is_empty() {
+        error = error.next("mend what is not proven, or say in its header why that is right: migengine explain ME609");
+    }
+    error = error.next("then: migengine rehearse, and commit migengine.lock");
+    render::line(render::error_text(&error, context.look.color).trim_end());
     Ok(Exit::Differs)
 }

@@ -62,7 +62,7 @@ pub(super) async fn compare_orders(
             let of_file = |id: &MigrationId| {
                 chain.members.iter().any(|member| member.migration.up.file == file && member.link.id == *id)
             };
-            let ties = ties(chain, rehearsals, |tie| of_file(&tie.id));
+            let ties = ties(chain, rehearsals, |tie| of_file(&tie.id) || of_file(&tie.needs));
             let what = format!("{place}fails in another order that the headers allow: {}", failure.message);
             json!({"order": ids, "message": with_ties(what, &ties), "diff": [], "ties": ties_json(&ties)})
         }
@@ -84,7 +84,10 @@ fn ties(chain: &Chain, rehearsals: &[Rehearsal], wanted: impl Fn(&Tie) -> bool) 
 const MOST: usize = 3;
 
 fn with_ties(what: String, ties: &[Tie]) -> String {
-    let words = ties.iter().take(MOST).map(|tie| format!("{} needs {}, which {} makes", tie.id, tie.object, tie.needs));
+    let words = ties
+        .iter()
+        .take(MOST)
+        .map(|tie| format!("{} uses {} as {} leaves it, and does not require that", tie.id, tie.object, tie.needs));
     let words = words.collect::<Vec<_>>().join("; ");
     if words.is_empty() { what } else { format!("{what}. {words}") }
 }
