@@ -306,6 +306,47 @@ fn side_by_side_runs_killed_anywhere_end_with_every_effect_once_or_none() {
     }
 }
 
+/// How far the forward script of a resumed step had come is known to the driver that hands steps out, and gone on from by
+/// a lane. Taken for the reverse script's own count, it would leave reverse parts out.
+#[test]
+fn no_reverse_part_is_left_out_of_a_step_that_was_resumed_in_a_lane() {
+    for (last, next, effects) in [
+        ("INSERT INTO effects (what) VALUES ('+b');", "SELECT 1/0;", "+a +b -a -b"),
+        ("SELECT 1/0;", "SELECT 1;", "+a -a -b"),
+    ] {
+        let scene = Scene::new();
+        scene.db.psql("CREATE TABLE big AS SELECT generate_series(1, 100) AS n");
+        let before = scene.db.dump();
+        let note = |what: &str| format!("INSERT INTO effects (what) VALUES ('{what}');");
+        let forward = format!("{}\nCREATE INDEX CONCURRENTLY ix ON big (n);\n{last}\n", note("+a"));
+        let reverse = format!("{}\nDROP INDEX CONCURRENTLY IF EXISTS ix;\n{}\n", note("-a"), note("-b"));
+        scene.project.pair("001_m", &format!("-- Requires: none\n{forward}"), &reverse);
+        scene.project.pair("002_m", &format!("-- Requires: 001\n\n{next}"), "SELECT 1;");
+        scene.crash("part.after:1", &["apply", "--jobs", "2", "--on-failure", "rollback"]);
+        assert_eq!(scene.db.psql("SELECT parts_done FROM migengine.history"), "1", "one part is done, and recorded");
+        let output = scene.run_logged(&["apply", "--resume", "--jobs", "2"], 1);
+        assert_eq!(output.json()["state"], "RolledBack", "{output}");
+        assert_eq!(
+            (scene.effects().as_str(), scene.history(), scene.db.dump()),
+            (effects, String::new(), before),
+            "{output}"
+        );
+    }
+}
+
+/// The records of steps side by side meet in the same rows of the engine's tables.
+#[test]
+fn a_stricter_isolation_of_the_database_fails_no_step_side_by_side() {
+    let scene = branches(12);
+    scene.db.psql(&format!("ALTER DATABASE {} SET default_transaction_isolation = 'serializable'", scene.db.name()));
+    let own = "INSERT INTO effects (what) SELECT 'z ' || current_setting('transaction_isolation');";
+    scene
+        .project
+        .write("013_a.sql", &format!("-- Requires: 012_a\n\nBEGIN ISOLATION LEVEL REPEATABLE READ;\n{own}\nCOMMIT;\n"));
+    scene.run(&["apply", "--jobs", "3"]).expect(0);
+    assert_eq!(sorted(&scene), format!("{} z repeatable read", every(12)));
+}
+
 #[test]
 fn a_lost_journal_of_a_side_by_side_run_is_taken_from_the_database() {
     let scene = branches(20);

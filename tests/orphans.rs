@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use support::process::signal;
 use support::project::collect;
-use support::{Output, Scene, kill_nine, wait_until};
+use support::{Cluster, Options, Output, Project, Scene, kill_nine, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const DEAF: &str = "SET client_connection_check_interval = 0;\n";
@@ -35,6 +35,26 @@ fn mend(scene: &Scene) {
 fn says(output: &Output, words: &[&str]) {
     for word in words {
         assert!(output.stderr.contains(word), "`{word}` is missing: {output}");
+    }
+}
+
+/// A machine that vanishes sends no word of it: the server has to ask, within the limits that the URL gives the line.
+#[test]
+fn the_server_asks_after_a_runner_that_fell_silent_within_limits() {
+    let cluster = Cluster::start_with(Options { tcp: true, ..Options::default() });
+    let db = cluster.database();
+    let asked = "SELECT name || '=' || current_setting(name) AS said FROM unnest(ARRAY['tcp_keepalives_idle', \
+        'tcp_keepalives_interval', 'tcp_keepalives_count', 'tcp_user_timeout']) AS name";
+    for (table, parameters, expected) in [
+        ("plain", "", "30 10 3 60000"),
+        ("given", "?keepalives_idle=7&keepalives_interval=2&keepalives_count=5&tcp_user_timeout=9000", "7 2 5 9000"),
+    ] {
+        let project = Project::with_url(&format!("{}{parameters}", cluster.tcp_url(db.name())));
+        project.write("001_m.sql", &format!("CREATE TABLE {table} AS {asked};\n"));
+        project.run(&["apply", "--yes"]).expect(0);
+        let said = db.psql(&format!("SELECT string_agg(regexp_replace(said, '[^0-9]', '', 'g'), ' ') FROM {table}"));
+        assert_eq!(said, expected, "{table}");
+        db.psql("DROP SCHEMA migengine CASCADE");
     }
 }
 

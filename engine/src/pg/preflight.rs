@@ -13,7 +13,6 @@ use crate::preflight::{Facts, history_tables};
 const SETTINGS: &[&str] = &[
     "synchronous_commit",
     "session_replication_role",
-    "default_transaction_isolation",
     "transaction_timeout",
     "fsync",
     "full_page_writes",

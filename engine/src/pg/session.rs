@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::connect::{Canceller, ConnectError, Connected, Notice, SessionOptions, connect};
 use super::layout::{SchemaName, quote_literal};
-use super::target::Target;
+use super::target::{Host, Target};
 
 /// Settings every session of the engine has. Refused ones become warnings: managed services pin some of them.
 ///
@@ -15,6 +15,9 @@ use super::target::Target;
 /// - `jit`: the server takes the engine's questions to its catalogs for expensive ones and compiles them, which costs
 ///   each command half a second of the server's time. A script that has a use for it says `SET jit = on`.
 /// - `idle_session_timeout`: the session that holds the runner lock may be idle for as long as a step takes.
+/// - `default_transaction_isolation`: steps side by side (`--jobs`) write to the same rows of the engine's tables, and a
+///   role or database with a stricter default would make them fail with 40001. A transaction that names its own level
+///   keeps it.
 #[must_use]
 pub fn default_settings(lock_timeout: Duration) -> Vec<(String, String)> {
     [
@@ -24,6 +27,25 @@ pub fn default_settings(lock_timeout: Duration) -> Vec<(String, String)> {
         ("statement_timeout", "0".to_owned()),
         ("idle_session_timeout", "0".to_owned()),
         ("jit", "off".to_owned()),
+        ("default_transaction_isolation", "read committed".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
+}
+
+/// The server's half of the keepalives, with the limits of ours: a runner whose machine is gone without a word keeps its
+/// session, and the runner lock, no longer than that, also where the server itself would wait for hours. Sessions over a
+/// Unix socket end with their process.
+fn keepalives(target: &Target) -> Vec<(String, String)> {
+    let ours = &target.keepalive;
+    if !ours.enabled || !target.servers.iter().any(|server| matches!(server.host, Host::Tcp(_))) {
+        return Vec::new();
+    }
+    [
+        ("tcp_keepalives_idle", ours.idle.as_secs().to_string()),
+        ("tcp_keepalives_interval", ours.interval.as_secs().to_string()),
+        ("tcp_keepalives_count", ours.retries.to_string()),
+        ("tcp_user_timeout", ours.user_timeout.as_millis().to_string()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec()
@@ -61,7 +83,8 @@ impl Session {
         application_name: &str,
         settings: &[(String, String)],
     ) -> Result<Self, ConnectError> {
-        let options = SessionOptions { application_name: application_name.to_owned(), settings: settings.to_vec() };
+        let settings = [settings, &keepalives(target)].concat();
+        let options = SessionOptions { application_name: application_name.to_owned(), settings: settings.clone() };
         let Connected { client, cancel, notices, warnings, .. } = connect(target, &options).await?;
         // What was refused at the start would only fail again inside a transaction, and abort it.
         let accepted =

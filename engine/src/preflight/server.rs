@@ -51,9 +51,6 @@ fn settings(facts: &Facts) -> Check {
     if !is("session_replication_role", "origin") && facts.settings.contains_key("session_replication_role") {
         odd.push("session_replication_role is not origin, so triggers and foreign keys do not work".to_owned());
     }
-    if is("default_transaction_isolation", "serializable") {
-        odd.push("default_transaction_isolation is serializable, so steps may fail with 40001".to_owned());
-    }
     if facts.settings.get("transaction_timeout").is_some_and(|limit| limit != "0") {
         odd.push("transaction_timeout ends long steps".to_owned());
     }
@@ -249,7 +246,6 @@ mod tests {
         for (facts, expected) in [
             (Facts { settings: set("session_replication_role", "replica"), ..fine() }, "settings"),
             (Facts { settings: set("transaction_timeout", "60000"), ..fine() }, "settings"),
-            (Facts { settings: set("default_transaction_isolation", "serializable"), ..fine() }, "settings"),
             (Facts { now_us: 9_000_000, ..fine() }, "clock"),
             (Facts { now_us: -9_000_000, ..fine() }, "clock"),
             (Facts { slots: vec![slot(false, 2 << 30, "extended")], ..fine() }, "replication"),
