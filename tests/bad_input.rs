@@ -63,7 +63,14 @@ const BAD_FILES: &[BadFiles] = &[
     // All problems of all files at once.
     (
         &[("002_a.sql", b"SELECT 'x"), ("003_b.sql", b"-- Requirs: 001\n# x\n"), ("004_c.sql", b"\\q")],
-        &["002_a.sql:1:8", "003_b.sql:1:", "003_b.sql:2:1", "004_c.sql:1:1", "problems stand in the way"],
+        &[
+            "002_a.sql:1:8",
+            "003_b.sql:1:",
+            "003_b.sql:2:1",
+            "004_c.sql:1:1",
+            "problems stand in the way",
+            "next:  mend what is named above",
+        ],
     ),
 ];
 

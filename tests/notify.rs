@@ -48,17 +48,20 @@ fn a_webhook_that_answers_500_first_is_told_again_with_a_signature_that_holds() 
 fn receivers_that_never_answer_talk_nonsense_or_are_gone_leave_the_run_alone() {
     let (silent, _silent_requests) = server(&[""]);
     let (garbage, _garbage_requests) = server(&["SSH-2.0-OpenSSH\r\n"]);
+    let (broken, _broken_requests) = server(&[BROKEN]);
     let scene = Scene::with_steps(1);
     let entry = |variable: &str| {
         format!("[[notify]]\nkind = \"webhook\"\non = [\"finished\"]\ntimeout = \"300ms\"\nurl_env = \"{variable}\"\n")
     };
-    let config = [entry("SILENT"), entry("GARBAGE"), entry("GONE")].concat();
+    let config = [entry("SILENT"), entry("GARBAGE"), entry("BROKEN"), entry("GONE")].concat();
     let gone = "http://127.0.0.1:1/path-token";
-    let output = apply(&scene, &config, &[("SILENT", &silent), ("GARBAGE", &garbage), ("GONE", gone)]).expect(0);
+    let receivers = [("SILENT", &*silent), ("GARBAGE", &garbage), ("BROKEN", &broken), ("GONE", gone)];
+    let output = apply(&scene, &config, &receivers).expect(0);
     assert_eq!((&output.json()["state"], scene.effects().as_str()), (&"Committed".into(), "+001"));
     let remarks = output.json()["remarks"].as_array().unwrap().len();
-    assert_eq!(remarks, 3, "{output}");
+    assert_eq!(remarks, 4, "{output}");
     assert!(output.stdout.contains("there was no answer within 0.3 s"), "{output}");
+    assert!(output.stdout.contains("500"), "{output}");
     assert!(!output.stdout.contains("path-token") && !output.stderr.contains("path-token"), "{output}");
 }
 

@@ -103,7 +103,9 @@ impl CommandError {
         } else {
             format!("{errors} problems stand in the way")
         };
-        Self { diagnostics, ..Self::refused(code, what) }
+        let next =
+            format!("mend what is named above, then the same command again; more of it: migengine explain {code}");
+        Self { diagnostics, ..Self::refused(code, what).next(next) }
     }
 }
 

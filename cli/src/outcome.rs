@@ -150,16 +150,22 @@ pub fn refused_json(kind: RunKind, error: &CommandError) -> Value {
     json!({"run_id": null, "kind": kind.name(), "state": null, "rest": null, "steps": [], "error": error_json(error)})
 }
 
-/// The failure a run is about: that of the step it rests at, else the last one of any step.
+/// The failure a run is about: that of the step it rests at, else the first one of any step. A run that rests because
+/// journal and history contradict each other is about that, whatever failed before.
 #[must_use]
 pub fn failure(run: &RunSnapshot) -> Option<&Failure> {
-    let at = run.rest.as_ref().and_then(|rest| rest.step).and_then(|step| run.steps.get(step as usize));
-    at.and_then(|step| step.failure.as_ref()).or_else(|| {
-        let failed = |step: &&migengine_engine::run::state::StepSnapshot| {
-            matches!(step.state, StepState::Failed | StepState::UndoFailed)
-        };
-        run.steps.iter().find(failed).and_then(|step| step.failure.as_ref())
-    })
+    if let Some(rest) = &run.rest {
+        if rest.reason == RestReason::Diverged {
+            return None;
+        }
+        if let Some(step) = rest.step {
+            return run.steps.get(step as usize).and_then(|step| step.failure.as_ref());
+        }
+    }
+    let failed = |step: &&migengine_engine::run::state::StepSnapshot| {
+        matches!(step.state, StepState::Failed | StepState::UndoFailed)
+    };
+    run.steps.iter().find(failed).and_then(|step| step.failure.as_ref())
 }
 
 /// A failure as JSON, with everything the server said.
