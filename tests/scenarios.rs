@@ -145,7 +145,12 @@ fn every_command_that_a_resting_run_names_leads_out_of_it() {
         scene.run(&["rollback", "001"]).expect(6);
     };
     let mended_reverse: Act = |scene| scene.step(1);
-    for (rest, mend) in [(failed, mended), (interrupted, nothing), (stuck, mended_reverse)] {
+    let turned: Act = |scene| {
+        scene.project.pair("002_m", "SELECT 1/0;\n", "SELECT 1;\n");
+        scene.project.write("001_m_rollback.sql", "DROP TABLE nope;\n");
+        scene.run(&["apply", "--on-failure", "rollback"]).expect(6);
+    };
+    for (rest, mend) in [(failed, mended), (interrupted, nothing), (stuck, mended_reverse), (turned, mended_reverse)] {
         let resting = || {
             let scene = Scene::with_steps(2);
             rest(&scene);

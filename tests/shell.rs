@@ -118,7 +118,8 @@ fn each_command_has_a_page_of_the_manual_that_man_can_show() {
     pages(&Cli::command(), "", &mut expected);
     let mut written: Vec<String> =
         std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    (expected.sort(), written.sort());
+    expected.sort();
+    written.sort();
     assert_eq!(written, expected);
     assert_eq!(listed.stdout.lines().count(), expected.len());
     for page in &written {
