@@ -342,7 +342,7 @@ fn a_stricter_isolation_of_the_database_fails_no_step_side_by_side() {
     let own = "INSERT INTO effects (what) SELECT 'z ' || current_setting('transaction_isolation');";
     scene
         .project
-        .write("013_a.sql", &format!("-- Requires: 012_a\n\nBEGIN ISOLATION LEVEL REPEATABLE READ;\n{own}\nCOMMIT;\n"));
+        .write("013_a.sql", format!("-- Requires: 012_a\n\nBEGIN ISOLATION LEVEL REPEATABLE READ;\n{own}\nCOMMIT;\n"));
     scene.run(&["apply", "--jobs", "3"]).expect(0);
     assert_eq!(sorted(&scene), format!("{} z repeatable read", every(12)));
 }

@@ -50,7 +50,7 @@ fn the_server_asks_after_a_runner_that_fell_silent_within_limits() {
         ("given", "?keepalives_idle=7&keepalives_interval=2&keepalives_count=5&tcp_user_timeout=9000", "7 2 5 9000"),
     ] {
         let project = Project::with_url(&format!("{}{parameters}", cluster.tcp_url(db.name())));
-        project.write("001_m.sql", &format!("CREATE TABLE {table} AS {asked};\n"));
+        project.write("001_m.sql", format!("CREATE TABLE {table} AS {asked};\n"));
         project.run(&["apply", "--yes"]).expect(0);
         let said = db.psql(&format!("SELECT string_agg(regexp_replace(said, '[^0-9]', '', 'g'), ' ') FROM {table}"));
         assert_eq!(said, expected, "{table}");
