@@ -1,40 +1,24 @@
 //! `rehearse`, `schema` and `drift`, with real servers.
 #![allow(clippy::unwrap_used)]
 
+#[path = "rehearse_support/corpora.rs"]
+mod corpora;
+#[path = "rehearse_support/report.rs"]
+mod report;
 #[path = "support/mod.rs"]
 mod support;
 
-use std::path::Path;
 use std::time::Instant;
 
+use report::{of, rehearse, statement, verdicts};
 use serde_json::Value;
 use support::{Cluster, Database, Project};
-
-/// A project whose rehearsals take place beside an empty database of the test server.
-fn project(database: &Database<'_>) -> Project {
-    Project::new(database)
-}
-
-fn rehearse(project: &Project, ground: &Database<'_>, more: &[&str], code: i32) -> Value {
-    let url = ground.url();
-    project.run_json(&[&["rehearse", "--against", url.as_str()], more].concat(), code)
-}
-
-fn verdicts(report: &Value) -> Vec<String> {
-    let word = |one: &Value, name: &str| one[name].as_str().unwrap().to_owned();
-    let list = report["migrations"].as_array().unwrap();
-    list.iter()
-        .map(|one| {
-            format!("{} {} {} {}", word(one, "id"), word(one, "apply"), word(one, "rollback"), word(one, "reapply"))
-        })
-        .collect()
-}
 
 #[test]
 fn each_kind_of_outcome_is_told_apart() {
     let cluster = Cluster::start();
     let ground = cluster.database();
-    let project = project(&ground);
+    let project = Project::new(&ground);
     project.pair("001_users", "CREATE TABLE users (id int PRIMARY KEY, email text);", "DROP TABLE users;");
     project.pair("002_index", "CREATE INDEX users_email ON users (email);", "-- keeps it\nSELECT 1;");
     project.pair("003_drop", "ALTER TABLE users DROP COLUMN id;", "ALTER TABLE users ADD COLUMN id int PRIMARY KEY;");
@@ -70,7 +54,7 @@ fn each_kind_of_outcome_is_told_apart() {
         (report["proven"].as_u64(), report["excused"].as_u64(), report["broken"].as_u64()),
         (Some(5), Some(2), Some(4))
     );
-    let of = |id: &str| report["migrations"].as_array().unwrap().iter().find(|one| one["id"] == id).unwrap().clone();
+    let of = |id: &str| of(&report, id);
     assert_eq!(of("001_users")["locks"], serde_json::json!([]), "what it made itself disturbs nobody");
     assert_eq!(of("002_index")["locks"], serde_json::json!([{"object": "users", "mode": "SHARE"}]));
     let dropped = serde_json::json!({"object": "users_pkey", "mode": "ACCESS EXCLUSIVE"});
@@ -87,12 +71,6 @@ fn each_kind_of_outcome_is_told_apart() {
     assert!(text.stderr.contains("11 known before"), "{text}");
 }
 
-/// The statement of a report, by migration and place.
-fn statement(report: &Value, id: &str, list: &str, at: usize) -> Value {
-    let one = report["migrations"].as_array().unwrap().iter().find(|one| one["id"] == id).unwrap();
-    one[list][at].clone()
-}
-
 fn lock(object: &str, mode: &str) -> Value {
     serde_json::json!({"object": object, "mode": mode})
 }
@@ -101,7 +79,7 @@ fn lock(object: &str, mode: &str) -> Value {
 fn what_a_statement_costs_is_measured_also_where_no_text_shows_it() {
     let cluster = Cluster::start();
     let ground = cluster.database();
-    let project = project(&ground);
+    let project = Project::new(&ground);
     let base = "CREATE TABLE users (id int PRIMARY KEY, email text, age int);\n\
                 CREATE TABLE orders (id int PRIMARY KEY, user_id int REFERENCES users);\n\
                 CREATE INDEX users_email ON users (email);\nCREATE VIEW emails AS SELECT email FROM users;\n\
@@ -168,6 +146,31 @@ fn what_a_statement_costs_is_measured_also_where_no_text_shows_it() {
     assert!(text.stdout.contains("drops view emails along"), "{text}");
 }
 
+/// The measurement is right: the text does not show that the function's body is put into the column's default, nor that
+/// the index is there.
+#[test]
+fn where_lint_and_the_measurement_disagree_both_are_told() {
+    let ground = Cluster::shared().database();
+    let project = Project::new(&ground);
+    let base = "CREATE TABLE t (id int PRIMARY KEY, a int);\nCREATE INDEX t_a ON t (a);\n\
+                CREATE FUNCTION one() RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1';\n";
+    project.pair("001_t", base, "DROP TABLE t; DROP FUNCTION one();");
+    let change = "ALTER TABLE t ADD x int DEFAULT one();\nCREATE INDEX IF NOT EXISTS t_a ON t (a);\n\
+                  ALTER TABLE t ALTER a TYPE bigint;\n";
+    project.pair("002_change", change, "ALTER TABLE t DROP x; ALTER TABLE t ALTER a TYPE int;");
+    let report = rehearse(&project, &ground, &[], 0);
+    let told = [0, 1, 2].map(|at| statement(&report, "002_change", "statements", at)["lint"].clone());
+    let rewrite = "a rewrite is expected, and none happened; a scan is expected, and none happened";
+    assert_eq!(told, [Value::from(rewrite), "a scan is expected, and none happened".into(), Value::Null], "{report:#}");
+    assert_eq!(
+        statement(&report, "002_change", "statements", 0)["rewrites"],
+        serde_json::json!([]),
+        "what was measured"
+    );
+    let text = project.run(&["rehearse", "--against", &ground.url()]).expect(0);
+    assert!(text.stdout.contains(&format!("lint expected otherwise: {rewrite}")), "{text}");
+}
+
 fn leftovers(ground: &Database<'_>) -> String {
     ground.psql("SELECT count(*) FROM pg_database WHERE datname LIKE 'migengine_rehearsal%'")
 }
@@ -175,7 +178,7 @@ fn leftovers(ground: &Database<'_>) -> String {
 #[test]
 fn what_does_not_apply_takes_only_its_dependants_along() {
     let ground = Cluster::shared().database();
-    let project = project(&ground);
+    let project = Project::new(&ground);
     project.pair("001_a", "CREATE TABLE a (id int);", "DROP TABLE a;");
     project.pair("002_b", "CREATE TABLE b (id intt);", "DROP TABLE b;");
     project.pair("003_c", "CREATE TABLE c (id int);", "DROP TABLE c;");
@@ -198,7 +201,7 @@ fn what_does_not_apply_takes_only_its_dependants_along() {
 #[test]
 fn the_lock_file_and_the_cache_follow_the_files() {
     let ground = Cluster::shared().database();
-    let project = project(&ground);
+    let project = Project::new(&ground);
     project.run(&["rehearse", "--check"]).expect(5);
     project.pair("001_a", "CREATE TABLE a (id int);", "DROP TABLE a;");
     project.run(&["rehearse", "--check"]).expect(3);
@@ -232,7 +235,7 @@ fn the_lock_file_and_the_cache_follow_the_files() {
 fn bad_scripts_are_survived() {
     let cluster = Cluster::start();
     let ground = cluster.database();
-    let project = project(&ground);
+    let project = Project::new(&ground);
     project.pair(
         "001_role",
         "CREATE TABLE a (id int); GRANT SELECT ON a TO stub_reader; ALTER TABLE a OWNER TO stub_owner;",
@@ -395,7 +398,7 @@ fn a_run_that_ends_in_drift_tells_it_and_status_too() {
 #[test]
 fn a_missing_requirement_shows_in_another_order() {
     let ground = Cluster::shared().database();
-    let project = project(&ground);
+    let project = Project::new(&ground);
     project.pair("001_a", "CREATE TABLE a (id int);", "DROP TABLE a;");
     project.pair("002_b", "-- Requires: 001\nALTER TABLE a ADD COLUMN b int;", "ALTER TABLE a DROP COLUMN b;");
     project.pair("003_c", "-- Requires: 001\nCREATE INDEX a_id ON a (id);", "DROP INDEX a_id;");
@@ -417,7 +420,7 @@ fn a_missing_requirement_shows_in_another_order() {
 #[test]
 fn the_fewest_requirements_are_proposed_and_hold_in_another_order() {
     let ground = Cluster::shared().database();
-    let project = project(&ground);
+    let project = Project::new(&ground);
     project.pair("001_users", "CREATE TABLE users (id int PRIMARY KEY);", "DROP TABLE users;");
     project.pair(
         "002_stock",
@@ -472,78 +475,4 @@ fn the_private_server_is_used_without_against() {
     let state = project.run(&[embedded.as_str(), "apply", "--yes"]).expect(0);
     assert!(state.stderr.contains("committed"), "{state}");
     project.run(&[embedded.as_str(), "drift", "--exit-code"]).expect(0);
-}
-
-/// Other projects' migrations, and what a replay with psql and `pg_dump` found about them.
-#[test]
-fn the_corpora_get_the_verdicts_of_a_replay_with_psql() {
-    let Some(corpora) = support::corpora() else { return };
-    let full = std::env::var_os("MIGENGINE_FULL").is_some();
-    let sets: &[&str] = if full { &["svix", "firefly", "crates-io"] } else { &["svix", "firefly"] };
-    for set in sets {
-        agrees(&corpora.join(set), set);
-    }
-}
-
-/// A verdict against a script has its reason: a difference with the line it is about, or an error with its code and place.
-fn reasoned(one: &Value) -> bool {
-    let of_script = |file: &Value| file.as_str().is_some_and(|file| file.contains(one["id"].as_str().unwrap()));
-    match one["rollback"].as_str().unwrap() {
-        "exact" => true,
-        "order" => {
-            one["diff"].as_array().unwrap().iter().all(|found| found["change"].as_str().unwrap().contains("order"))
-        }
-        "differs" => {
-            let diff = one["diff"].as_array().unwrap();
-            !diff.is_empty() && diff.iter().all(|found| of_script(&found["file"]) && found["line"].as_u64() >= Some(1))
-        }
-        _ => {
-            let error = &one["error"];
-            let placed = of_script(&error["file"]) && error["line"].as_u64() >= Some(1);
-            placed && error["sqlstate"].as_str().is_some_and(|state| state.len() == 5)
-        }
-    }
-}
-
-fn agrees(folder: &Path, set: &str) {
-    let ground = Cluster::shared().database();
-    let project = project(&ground);
-    project.copy_from(&folder.join("migrations"));
-    let began = Instant::now();
-    let report = rehearse(&project, &ground, &[], 3);
-    println!("{set}: {:?} for {}", began.elapsed(), report["migrations"].as_array().unwrap().len());
-    let expected = std::fs::read_to_string(folder.join("verdicts.csv")).unwrap();
-    let mut wrong = Vec::new();
-    for line in expected.lines().skip(1) {
-        let fields: Vec<&str> = line.split(',').collect();
-        let rollback = match fields[3] {
-            "exact" => "exact",
-            "order-only" => "order",
-            "DIFF" => "differs",
-            "FAIL" => "failed",
-            other => panic!("{other}"),
-        };
-        let one = report["migrations"].as_array().unwrap().iter().find(|one| one["id"] == fields[0]);
-        let one = one.unwrap_or_else(|| panic!("{} is missing", fields[0]));
-        if one["apply"] != "ok" || one["rollback"] != rollback || !reasoned(one) {
-            wrong.push(format!("{line}\n  {one}"));
-        }
-        // The replay applied again also where the rollback had left another schema; what came of it is the same.
-        let again = match fields[5] {
-            "exact" => &["exact"][..],
-            "order-only" => &["order", "exact"],
-            "DIFF" => &["differs", "order"],
-            "FAIL" => &["failed"],
-            _ => &["skipped"],
-        };
-        if !again.iter().any(|word| one["reapply"] == *word) {
-            wrong.push(format!("{line}: reapply {}\n  {one}", one["reapply"]));
-        }
-    }
-    assert!(wrong.is_empty(), "{set}: {} disagreements\n{}", wrong.len(), wrong.join("\n"));
-    let began = Instant::now();
-    let again = rehearse(&project, &ground, &[], 3);
-    println!("{set}: nothing changed: {:?}", began.elapsed());
-    assert_eq!(again["broken"], report["broken"]);
-    assert_eq!(again["cached"].as_u64().unwrap() as usize, report["migrations"].as_array().unwrap().len());
 }

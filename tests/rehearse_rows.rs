@@ -1,19 +1,18 @@
 //! `rehearse --seed-rows`: what only rows show.
 #![allow(clippy::unwrap_used)]
 
+#[path = "rehearse_support/report.rs"]
+mod report;
 #[path = "support/mod.rs"]
 mod support;
 
+use report::{of, rehearse};
 use serde_json::{Value, json};
-use support::{Cluster, Database, Project};
+use support::{Cluster, Project};
 
-fn rehearse(project: &Project, ground: &Database<'_>, code: i32) -> Value {
-    project.run_json(&["rehearse", "--seed-rows", "20", "--against", &ground.url()], code)
-}
-
+/// What came of one migration with rows.
 fn data(report: &Value, id: &str) -> Value {
-    let found = report["migrations"].as_array().unwrap().iter().find(|one| one["id"] == id).unwrap();
-    found["data"].clone()
+    of(report, id)["data"].clone()
 }
 
 fn seeded(data: &Value, table: &str) -> Option<u64> {
@@ -49,28 +48,28 @@ fn what_only_rows_show_is_told_with_its_place() {
     );
     project.pair("007_index", "CREATE INDEX CONCURRENTLY orders_user ON orders (of_user);", "DROP INDEX orders_user;");
     project.pair("008_back", "ALTER TABLE orders ADD note text;", "ALTER TABLE orders DROP note, ALTER of_user SET NOT NULL; ALTER TABLE orders ALTER of_user DROP NOT NULL, ALTER id SET DEFAULT 1; ALTER TABLE orders ALTER id DROP DEFAULT;");
-    let report = rehearse(&project, &ground, 3);
-    let of = |id: &str| data(&report, id);
-    let required = of("002_required");
+    let report = rehearse(&project, &ground, &["--seed-rows", "20"], 3);
+    let data = |id: &str| data(&report, id);
+    let required = data("002_required");
     assert_eq!((seeded(&required, "users"), &required["apply"]), (Some(20), &json!("failed")), "{required}");
     let error = &required["error"];
     assert_eq!((&error["sqlstate"], &error["line"], &error["code"]), (&json!("23502"), &json!(2), &json!("ME625")));
-    assert_eq!(of("003_cast")["error"]["sqlstate"], "22001", "{}", of("003_cast"));
-    assert_eq!(of("004_unique")["error"]["sqlstate"], "23505", "told, but other values might do");
+    assert_eq!(data("003_cast")["error"]["sqlstate"], "22001", "{}", data("003_cast"));
+    assert_eq!(data("004_unique")["error"]["sqlstate"], "23505", "told, but other values might do");
     assert!(
-        of("005_drop")["rows_lost"]
+        data("005_drop")["rows_lost"]
             .as_array()
             .unwrap()
             .contains(&json!({"table": "users", "column": "age", "rows": 20}))
     );
-    let orders = of("006_orders");
+    let orders = data("006_orders");
     assert!(
         orders["rows_lost"].as_array().unwrap().contains(&json!({"table": "orders", "column": null, "rows": 20})),
         "{orders}"
     );
-    let index = of("007_index");
+    let index = data("007_index");
     assert_eq!((seeded(&index, "orders"), &index["rollback"]), (Some(20), &json!("ok")), "{index}");
-    assert_eq!(of("008_back")["error"], Value::Null, "rows refer to users that are there: {}", of("008_back"));
+    assert_eq!(data("008_back")["error"], Value::Null, "rows refer to users that are there: {}", data("008_back"));
     assert_eq!((&report["broken"], &report["proven"]), (&json!(2), &json!(6)), "{report:#}");
     let text = project.run(&["rehearse", "--seed-rows", "20", "--against", &ground.url()]).expect(3);
     assert!(text.stdout.contains("BROKEN   002_required: fails with rows in the tables"), "{text}");
@@ -186,7 +185,7 @@ fn rows_are_made_up_for_every_type_and_respect_keys_and_checks() {
     let touch: Vec<String> = names.iter().map(|name| format!("COMMENT ON TABLE {name} IS 'x'")).collect();
     let untouch: Vec<String> = names.iter().map(|name| format!("COMMENT ON TABLE {name} IS NULL")).collect();
     project.pair("002_touch", &touch.join(";\n"), &untouch.join(";\n"));
-    let report = rehearse(&project, &ground, 3);
+    let report = rehearse(&project, &ground, &["--seed-rows", "20"], 3);
     let touched = data(&report, "002_touch");
     for name in names.iter().filter(|name| **name != "impossible") {
         let least = if ["own_types", "checked", "child"].contains(name) { 1 } else { 20 };

@@ -21,6 +21,9 @@ fn line(cost: &StatementCost) -> String {
     if cost.wal_bytes >= LITTLE {
         facts.push(format!("{} of WAL", bytes(cost.wal_bytes)));
     }
+    if facts.is_empty() {
+        facts.push("nothing beyond what was locked before it".to_owned());
+    }
     let lint = cost.lint.as_ref().map(|words| format!("\n             lint expected otherwise: {words}"));
     format!("{}:{}: {}: {}{}", cost.file, cost.line, cost.verb, facts.join("; "), lint.unwrap_or_default())
 }
