@@ -137,9 +137,19 @@ fn other_reasons(folder: &Path, verdicts: &str, report: &Value) -> Vec<String> {
     wrong
 }
 
-/// The lines that only one of two dumps has.
+/// The lines that only one of two dumps has, each with the statement that it is of: columns of two tables may look alike.
 fn differing(before: &str, after: &str) -> String {
-    let lines = |text: &str| text.lines().map(|line| line.trim_end_matches(',').to_owned()).collect::<BTreeSet<_>>();
+    let lines = |text: &str| {
+        let mut statement = String::new();
+        let mut all = BTreeSet::new();
+        for line in text.lines() {
+            if !line.starts_with(' ') {
+                statement = line.to_owned();
+            }
+            all.insert(format!("{statement} {}", line.trim_end_matches(',')));
+        }
+        all
+    };
     let (before, after) = (lines(before), lines(after));
     before.symmetric_difference(&after).cloned().collect::<Vec<_>>().join("\n")
 }

@@ -18,8 +18,9 @@ fn relations(dialect: &Dialect<'_>) -> String {
          WHEN c.relreplident = 'i' THEN 'index' END AS \"replica identity\", \
          CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END AS \"partition by\", \
          CASE WHEN c.relispartition THEN pg_get_expr(c.relpartbound, c.oid) END AS \"partition bound\", \
+         CASE WHEN EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = c.oid) THEN \
          (SELECT string_agg(h.inhparent::regclass || CASE WHEN h.inhdetachpending THEN ' (being detached)' ELSE '' END, \
-         ', ' ORDER BY h.inhseqno) FROM pg_inherits h WHERE h.inhrelid = c.oid) AS parents, \
+         ', ' ORDER BY h.inhseqno) FROM pg_inherits h WHERE h.inhrelid = c.oid) END AS parents, \
          {rls} AS \"row security\", {forced} AS \"row security forced\", NULLIF(c.reloftype, 0)::regtype AS \"of type\", \
          CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END AS definition, \
          quote_ident(fs.srvname) AS server, {foreign_options} AS \"foreign options\", {acl} \

@@ -1,15 +1,17 @@
 //! Functions, procedures, aggregates.
 
-use super::sql::{Dialect, acl, function, not_in_extension, row, yes};
+use super::sql::{Dialect, FIRST_USER_OID, acl, function, not_in_extension, row, yes};
 
 pub(super) fn statements(dialect: &Dialect<'_>) -> Vec<String> {
     vec![functions(dialect), aggregates(dialect)]
 }
 
+/// What initdb made is in none of the user's schemas; to say so lets the server use the index.
 fn functions(dialect: &Dialect<'_>) -> String {
     format!(
         "SELECT {row}, p.proowner::regrole AS owner, pg_get_functiondef(p.oid) AS definition, {acl} \
-         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.prokind <> 'a' AND {user} AND {own}",
+         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+         WHERE p.oid >= {FIRST_USER_OID} AND p.prokind <> 'a' AND {user} AND {own}",
         row = row(
             "CASE p.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END",
             "NULL",
@@ -41,7 +43,7 @@ fn aggregates(dialect: &Dialect<'_>) -> String {
          CASE WHEN a.aggmtransfn <> 0 THEN {mfinalmodify} END AS \"moving final modifies\", \
          NULLIF(a.aggsortop::regoperator::text, '0') AS \"sort operator\", {acl} \
          FROM pg_proc p JOIN pg_aggregate a ON a.aggfnoid = p.oid JOIN pg_namespace n ON n.oid = p.pronamespace \
-         WHERE p.prokind = 'a' AND {user} AND {own}",
+         WHERE p.oid >= {FIRST_USER_OID} AND p.prokind = 'a' AND {user} AND {own}",
         row = row("'aggregate'", "NULL", "p.oid::regprocedure", "pg_proc", "p.oid"),
         transition = function("a.aggtransfn"),
         r#final = function("a.aggfinalfn"),

@@ -86,9 +86,11 @@ pub(super) fn yes(condition: &str) -> String {
     format!("CASE WHEN {condition} THEN 'yes' END")
 }
 
-/// A text array as a sorted list.
+/// A text array as a sorted list; nothing for none, and not sorted then: to begin sorting costs more than to read most rows.
 pub(super) fn sorted(array: &str) -> String {
-    format!("(SELECT string_agg(x, ', ' ORDER BY x COLLATE \"C\") FROM unnest({array}) x)")
+    format!(
+        "CASE WHEN {array} IS NOT NULL THEN (SELECT string_agg(x, ', ' ORDER BY x COLLATE \"C\") FROM unnest({array}) x) END"
+    )
 }
 
 /// A function with its arguments; nothing for none.
@@ -125,9 +127,10 @@ pub(super) fn acl_json(object_type: &str, acl: &str, default: &str, owner: &str)
 /// The column `options` of foreign-data objects. Values that look like secrets are not read.
 pub(super) fn options(array: &str) -> String {
     format!(
-        "(SELECT string_agg(quote_ident(x.option_name) || ' ' || CASE WHEN x.option_name ~* \
-         'pass|secret|token|key|credential' THEN '(hidden)' ELSE quote_literal(x.option_value) END, ', ' \
-         ORDER BY x.option_name COLLATE \"C\") FROM pg_options_to_table({array}) x)"
+        "CASE WHEN {array} IS NOT NULL THEN (SELECT string_agg(quote_ident(x.option_name) || ' ' || \
+         CASE WHEN x.option_name ~* 'pass|secret|token|key|credential' THEN '(hidden)' ELSE \
+         quote_literal(x.option_value) END, ', ' ORDER BY x.option_name COLLATE \"C\") \
+         FROM pg_options_to_table({array}) x) END"
     )
 }
 

@@ -18,8 +18,9 @@ fn index_attributes() -> String {
     format!(
         "CASE WHEN NOT i.indisvalid THEN 'no' END AS valid, {clustered} AS clustered, \
          {replica} AS \"replica identity\", (SELECT s.spcname FROM pg_tablespace s WHERE s.oid = x.reltablespace) \
-         AS tablespace, (SELECT string_agg(quote_ident(a.attname) || ' ' || a.attstattarget, ', ' ORDER BY a.attnum) \
-         FROM pg_attribute a WHERE a.attrelid = x.oid AND a.attstattarget >= 0) AS \"statistics targets\", \
+         AS tablespace, CASE WHEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = x.oid AND a.attstattarget >= 0) \
+         THEN (SELECT string_agg(quote_ident(a.attname) || ' ' || a.attstattarget, ', ' ORDER BY a.attnum) \
+         FROM pg_attribute a WHERE a.attrelid = x.oid AND a.attstattarget >= 0) END AS \"statistics targets\", \
          (SELECT h.inhparent::regclass FROM pg_inherits h WHERE h.inhrelid = x.oid) AS \"attached to\"",
         clustered = yes("i.indisclustered"),
         replica = yes("i.indisreplident"),

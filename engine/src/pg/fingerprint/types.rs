@@ -28,7 +28,7 @@ fn types(dialect: &Dialect<'_>) -> String {
          {acl} \
          FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_range r ON r.rngtypid = t.oid \
          LEFT JOIN pg_type b ON b.oid = t.typbasetype LEFT JOIN pg_class c ON c.oid = t.typrelid \
-         WHERE {user} AND (t.typtype IN ('d', 'e', 'r') OR (t.typtype = 'c' AND c.relkind = 'c') \
+         WHERE t.oid >= {FIRST_USER_OID} AND {user} AND (t.typtype IN ('d', 'e', 'r') OR (t.typtype = 'c' AND c.relkind = 'c') \
          OR (t.typtype = 'p' AND NOT t.typisdefined)) AND {own}",
         row = row(kind, "NULL", "t.oid::regtype", "pg_type", "t.oid"),
         canonical = function("r.rngcanonical"),
@@ -47,7 +47,7 @@ fn base_types(dialect: &Dialect<'_>) -> String {
          {collatable} AS collatable, {input} AS input, {output} AS output, {receive} AS receive, {send} AS send, \
          {modin} AS \"modifier input\", {modout} AS \"modifier output\", {analyze} AS analyze, \
          {subscript} AS subscript, {acl} \
-         FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE {user} AND t.typtype = 'b' \
+         FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid >= {FIRST_USER_OID} AND {user} AND t.typtype = 'b' \
          AND NOT (t.typelem <> 0 AND (SELECT e.typarray FROM pg_type e WHERE e.oid = t.typelem) = t.oid) AND {own}",
         row = row("'type'", "NULL", "t.oid::regtype", "pg_type", "t.oid"),
         by_value = yes("t.typbyval"),
