@@ -34,7 +34,7 @@ impl Aftermath<'_> {
             remarks.extend(self.export().await);
             outside.tell(Moment::AfterSuccess, run, None);
         }
-        remarks.extend(outside.close(self.stop).await);
+        remarks.extend(outside.close(run, self.stop).await);
         for remark in remarks.iter().filter(|remark| remark.trouble) {
             self.context.tell(&format!("  {}", remark.message));
         }

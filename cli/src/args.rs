@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use migengine_engine::migration::parse_duration;
 
 use crate::commands;
+use crate::logging::LogFormat;
 
 /// PostgreSQL schema migrations as plain SQL: planned as a graph, run as a durable state machine.
 #[derive(Debug, Parser)]
@@ -61,6 +62,12 @@ pub struct Global {
     /// Tell errors only.
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// How much the log on stderr tells: off, error, warn, info, debug, trace; or target=level pairs [default: by -v].
+    #[arg(long, global = true, env = "MIGENGINE_LOG", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// How the log looks.
+    #[arg(long, global = true, env = "MIGENGINE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Human)]
+    pub log_format: LogFormat,
 }
 
 /// Formats that can be asked for. The last two are for `audit export` only.
@@ -140,6 +147,23 @@ pub struct RunOptions {
     /// Do not look for rows that would break pending constraints.
     #[arg(long)]
     pub no_data_checks: bool,
+    /// With --format json: every event and how far things have come as they happen, one object a line; the last line is
+    /// the result.
+    #[arg(long)]
+    pub events: bool,
+    /// How to show a run while it lasts.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = ShowProgress::Auto)]
+    pub progress: ShowProgress,
+}
+
+/// How to show a run while it lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ShowProgress {
+    /// A live display where stderr is a terminal, lines elsewhere.
+    #[default]
+    Auto,
+    /// Lines.
+    Plain,
 }
 
 /// What to do about sessions in the way.

@@ -8,6 +8,8 @@ use serde::Deserialize;
 
 use crate::error::CommandError;
 use crate::outside::settings::{Export, Hooks, Notify};
+use crate::paths::refuse_leaving;
+use crate::telemetry::settings::{Metrics, OtlpSettings, SentrySettings};
 
 /// The file's name where no other is given.
 pub const FILE: &str = "migengine.toml";
@@ -66,6 +68,12 @@ pub struct Section {
     pub export: Option<Export>,
     /// Who is told of a run. The list of an environment replaces the one at the top.
     pub notify: Option<Vec<Notify>>,
+    /// For Prometheus.
+    pub metrics: Option<Metrics>,
+    /// OpenTelemetry.
+    pub otlp: Option<OtlpSettings>,
+    /// Sentry.
+    pub sentry: Option<SentrySettings>,
 }
 
 /// `[backup]` or `[env.NAME.backup]`. One source that proves a backup is enough.
@@ -153,6 +161,9 @@ struct File {
     hook_timeout: Option<String>,
     export: Option<Export>,
     notify: Option<Vec<Notify>>,
+    metrics: Option<Metrics>,
+    otlp: Option<OtlpSettings>,
+    sentry: Option<SentrySettings>,
 }
 
 /// A window, or a list of windows. What is wrong with one is told with its line.
@@ -197,7 +208,10 @@ pub fn load(file: Option<&Path>, env: Option<&str>) -> Result<Section, CommandEr
             return Err(CommandError::usage("ME001", what));
         }
     };
-    parse(&text, &path.display().to_string(), env)
+    let name = path.display().to_string();
+    let section = parse(&text, &name, env)?;
+    refuse_leaving(&section, &text, &name)?;
+    Ok(section)
 }
 
 fn parse(text: &str, name: &str, env: Option<&str>) -> Result<Section, CommandError> {
@@ -247,6 +261,9 @@ fn parse(text: &str, name: &str, env: Option<&str>) -> Result<Section, CommandEr
         hook_timeout: picked.hook_timeout.or(file.hook_timeout),
         export: picked.export.or(file.export),
         notify: picked.notify.or(file.notify),
+        metrics: picked.metrics.or(file.metrics),
+        otlp: picked.otlp.or(file.otlp),
+        sentry: picked.sentry.or(file.sentry),
         ..picked
     })
 }

@@ -147,9 +147,12 @@ impl Context {
     /// Starts whatever is to be told of a run.
     ///
     /// # Errors
-    /// A mistake in the configuration.
-    pub fn outside(&self) -> Result<Outside, CommandError> {
-        Outside::start(&self.section, self.environment())
+    /// A mistake in the configuration, or events asked for in text.
+    pub fn outside(&self, options: &RunOptions) -> Result<Outside, CommandError> {
+        if options.events && self.look.format != Format::Json {
+            return Err(CommandError::usage("ME716", "--events is for machines: add --format json"));
+        }
+        Outside::start(&self.section, self.environment(), options.events)
     }
 
     /// The folder given with `--embedded=DIR`.

@@ -8,12 +8,14 @@ use migengine_engine::pg::read::DatabaseState;
 use migengine_engine::pg::session::Session;
 use migengine_engine::pg::target::Target;
 use migengine_engine::plan::Plan;
+use migengine_engine::progress::Progress;
 use migengine_engine::run::event::{DatabaseIdentity, Event, Recorded, RunStarted};
 use migengine_engine::run::journal::{Journal as _, Sealed};
 use migengine_engine::run::state::RunSnapshot;
 use tokio::sync::watch;
 
 use crate::aftermath::Aftermath;
+use crate::args::ShowProgress;
 use crate::context::{Context, Limits, actor, now};
 use crate::error::{CommandError, Exit};
 use crate::journals::OpenJournal;
@@ -22,7 +24,7 @@ use crate::outcome::{self, Asked};
 use crate::outside::Outside;
 use crate::outside::moment::Moment;
 use crate::outside::post::Remark;
-use crate::render;
+use crate::show::Show;
 
 /// Version of the engine, as runs record it.
 pub const ENGINE: &str = env!("CARGO_PKG_VERSION");
@@ -45,6 +47,8 @@ pub struct Stage<'a> {
     pub stop: watch::Receiver<bool>,
     /// Who is told of the run.
     pub outside: Outside,
+    /// How it is shown while it lasts.
+    pub show: ShowProgress,
 }
 
 /// How a run begins or goes on.
@@ -91,12 +95,14 @@ impl Stage<'_> {
         let run = RunId::from_parts(u64::try_from(at.0 / 1000).unwrap_or_default(), random);
         let first = Recorded { run, seq: 1, at, event: Event::RunStarted(Box::new(started)) };
         let mut folded = RunSnapshot::begin(run, &first).map_err(DriveError::from)?;
+        self.outside.written(&folded, &first);
         let mut records = vec![first];
         let message = origin(&actor(), self.context.environment());
         let whence = Event::Noted { step: None, topic: audit::ORIGIN.to_owned(), message };
         for event in std::iter::once(whence).chain(notes) {
             let record = Recorded { run, seq: folded.events + 1, at, event };
             folded.apply(&record).map_err(DriveError::from)?;
+            self.outside.written(&folded, &record);
             records.push(record);
         }
         let sealed =
@@ -112,6 +118,7 @@ impl Stage<'_> {
     pub async fn note(&self, start: &mut Start, event: Event) -> Result<(), CommandError> {
         let record = Recorded { run: start.run.run, seq: start.run.events + 1, at: now(), event };
         start.run.apply(&record).map_err(DriveError::from)?;
+        self.outside.written(&start.run, &record);
         let sealed = self.journal.journal.append(record.run, vec![(record.at, record.event.clone())]).await?;
         start.unmirrored.extend(std::iter::repeat_n(record, 1).zip(sealed));
         Ok(())
@@ -122,7 +129,8 @@ impl Stage<'_> {
     /// # Errors
     /// It could not be driven to an end or a rest.
     pub async fn drive(self, start: Start, scripts: Vec<StepScripts>, asked: Asked) -> Result<Ending, CommandError> {
-        let teller = Teller { context: self.context, outside: &self.outside };
+        let show = Show::new(self.context, self.show, self.limits.jobs, &start.run);
+        let teller = Teller { context: self.context, outside: &self.outside, show };
         let moment = if start.planned_at.is_some() { Moment::Started } else { Moment::Resumed };
         self.outside.tell(moment, &start.run, None);
         let options = Options {
@@ -153,6 +161,7 @@ impl Stage<'_> {
             session: Some(self.session),
         };
         let (run, result) = drive(&world, job).await;
+        drop(teller);
         let exit = outcome::exit(&run, asked);
         let aftermath = Aftermath {
             context: self.context,
@@ -204,14 +213,22 @@ impl Ending {
 struct Teller<'a> {
     context: &'a Context,
     outside: &'a Outside,
+    show: Show<'a>,
 }
 
 impl Observer for Teller<'_> {
     fn event(&self, run: &RunSnapshot, record: &Recorded) {
         self.outside.event(run, record);
-        if let Some(line) = render::progress(run, record) {
-            self.context.tell(&line);
-        }
+        self.show.event(run, record);
+        let kind = record.event.kind().name();
+        let step = record.event.step().map(|step| run.step_name(step));
+        tracing::info!(run = %record.run, seq = record.seq, step, "{kind}");
+    }
+
+    fn progress(&self, step: Option<&str>, progress: &Progress) {
+        self.outside.progress(step, progress);
+        self.show.progress(step, progress);
+        tracing::debug!(step, kind = progress.kind(), "{}", progress.words());
     }
 
     fn say(&self, text: &str) {

@@ -15,17 +15,21 @@ pub mod embedded;
 pub mod error;
 pub mod execute;
 pub mod journals;
+pub mod logging;
 pub mod manner;
 pub mod meant;
 pub mod origin;
 pub mod outcome;
 pub mod outside;
+pub mod paths;
 pub mod pg_dump;
 pub mod preflight;
 pub mod project;
 pub mod render;
 pub mod runs;
+pub mod show;
 pub mod sources;
+pub mod telemetry;
 
 use std::process::ExitCode;
 
@@ -43,10 +47,9 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return unusable(&error),
     };
-    start_tracing(cli.global.verbose);
     let look = Look::of(&cli.global);
     let empty = commands::empty_json(&cli.command);
-    let exit = match run(cli) {
+    let exit = match logging::start(&cli.global).and_then(|()| run(cli)) {
         Ok(exit) => exit,
         Err(error) => {
             report(&error, look, empty);
@@ -191,6 +194,7 @@ fn watch_signals() -> watch::Receiver<bool> {
                 _ = terminate.recv() => {}
             }
             if *sender.borrow() {
+                render::screen::clear();
                 render::line("stopped at once; the next command settles what was in flight");
                 std::process::exit(Exit::Stopped as i32);
             }
@@ -201,16 +205,4 @@ fn watch_signals() -> watch::Receiver<bool> {
         }
     });
     receiver
-}
-
-fn start_tracing(verbose: u8) {
-    use tracing_subscriber::EnvFilter;
-
-    let default = match verbose {
-        0 => "off",
-        1 => "migengine=info,migengine_engine=info,migengine_journal=info",
-        _ => "migengine=debug,migengine_engine=debug,migengine_journal=debug",
-    };
-    let filter = EnvFilter::try_from_env("MIGENGINE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

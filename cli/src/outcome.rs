@@ -109,6 +109,15 @@ pub fn with_remarks(mut object: Value, remarks: &[Remark]) -> Value {
     object
 }
 
+/// The result behind the events of `--events`, told from them by its `type`.
+#[must_use]
+pub fn as_last_line(mut object: Value) -> Value {
+    if let Some(map) = object.as_object_mut() {
+        map.insert("type".to_owned(), "result".into());
+    }
+    object
+}
+
 /// Why a run stands still.
 #[must_use]
 pub fn rest_json(run: &RunSnapshot) -> Option<Value> {

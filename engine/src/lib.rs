@@ -13,6 +13,7 @@ pub mod migration;
 pub mod pg;
 pub mod plan;
 pub mod preflight;
+pub mod progress;
 pub mod protect;
 pub mod rehearse;
 pub mod run;

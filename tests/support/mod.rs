@@ -8,12 +8,14 @@
 //! away with the value, and also when the test process is killed.
 #![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used)]
 
+pub mod certificates;
 pub mod cluster;
 pub mod database;
 pub mod http;
 pub mod process;
 pub mod project;
 pub mod scene;
+pub mod smtp;
 mod template;
 
 pub use cluster::{Cluster, Options};

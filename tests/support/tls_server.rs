@@ -1,9 +1,11 @@
 //! A private PostgreSQL server with TLS, on 127.0.0.1 and a free port, gone when dropped. Certificates are made by
-//! the `openssl` command.
+//! the `openssl` command (certificates.rs).
+
+#[path = "certificates.rs"]
+mod certificates;
 
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -24,7 +26,7 @@ impl TlsServer {
         let dir = tempfile::Builder::new().prefix("migengine-tls-").tempdir_in("/tmp").expect("temporary folder");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("free port").port();
         let server = Self { dir, bin, port };
-        server.make_certificates();
+        certificates::make(server.dir.path());
         let (data, root) = (server.path("data"), server.path(""));
         if nix::unistd::geteuid().is_root() {
             run(Command::new("chown").arg("-R").arg("nobody").arg(&root));
@@ -77,40 +79,6 @@ impl TlsServer {
     /// Runs one of PostgreSQL's programs, as an unprivileged user where this test runs as root.
     fn pg(&self, program: &str, arguments: &[&str]) {
         run(unprivileged(&self.bin.join(program)).args(arguments).current_dir("/"));
-    }
-
-    fn make_certificates(&self) {
-        for (ca, name) in [("ca", "/CN=Test CA"), ("other", "/CN=Other CA")] {
-            self.openssl(
-                "req -x509 -nodes -newkey rsa:2048 -days 30 -subj",
-                &[name, "-keyout", &self.path(&format!("{ca}.key")), "-out", &self.path(&format!("{ca}.crt"))],
-            );
-        }
-        std::fs::write(self.path("san"), "subjectAltName=DNS:localhost\n").unwrap();
-        self.openssl(
-            "req -nodes -newkey rsa:2048 -subj /CN=localhost",
-            &["-keyout", &self.path("server.key"), "-out", &self.path("server.csr")],
-        );
-        self.openssl(
-            "x509 -req -days 30 -CAcreateserial",
-            &[
-                "-in",
-                &self.path("server.csr"),
-                "-CA",
-                &self.path("ca.crt"),
-                "-CAkey",
-                &self.path("ca.key"),
-                "-extfile",
-                &self.path("san"),
-                "-out",
-                &self.path("server.crt"),
-            ],
-        );
-        std::fs::set_permissions(self.path("server.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
-    }
-
-    fn openssl(&self, words: &str, more: &[&str]) {
-        run(Command::new("openssl").args(words.split(' ')).args(more));
     }
 }
 

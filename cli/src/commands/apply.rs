@@ -92,7 +92,7 @@ pub async fn run(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
     } else {
         apply(context, args, stop).await
     };
-    conclude(context, RunKind::Apply, ending).await
+    conclude(context, RunKind::Apply, ending, args.run.events).await
 }
 
 /// Holds the schema against the rehearsed one where a run came to its end, and tells how it ended, in the format asked
@@ -104,8 +104,10 @@ pub async fn conclude(
     context: &Context,
     kind: RunKind,
     ending: Result<Ending, CommandError>,
+    events: bool,
 ) -> Result<Exit, CommandError> {
     let json = context.look.format == Format::Json;
+    let finish = |object| if events { outcome::as_last_line(object) } else { object };
     match ending {
         Ok(mut ending) => {
             let mut drift = None;
@@ -124,7 +126,7 @@ pub async fn conclude(
                     fields.insert("drift".to_owned(), drift.unwrap_or_default());
                 }
                 let object = outcome::with_remarks(object, &ending.remarks);
-                render::data(&object.to_string());
+                render::data(&finish(object).to_string());
             }
             let error = ending.error.or_else(|| ending.run.as_ref().and_then(rest_error));
             if let Some(mut error) = error {
@@ -136,7 +138,7 @@ pub async fn conclude(
         }
         Err(error) => {
             if json {
-                render::data(&outcome::refused_json(kind, &error).to_string());
+                render::data(&finish(outcome::refused_json(kind, &error)).to_string());
             }
             render::line(render::error_text(&error, context.look.color).trim_end());
             Ok(error.exit)
@@ -197,7 +199,7 @@ async fn apply(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>)
 
 async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>) -> Result<Ending, CommandError> {
     let limits = Limits { jobs: args.jobs.map_or(1, usize::from), ..context.limits(&args.run)? };
-    let outside = context.outside()?;
+    let outside = context.outside(&args.run)?;
     let dir = context.dir.clone();
     let loading = tokio::task::spawn_blocking(move || project::load(&dir));
     let target = context.target()?;
@@ -226,7 +228,17 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
             if !args.resume {
                 return Err(runs::in_the_way(&session, ledger, &journal, &found.run).await?);
             }
-            let stage = Stage { context, target: &target, limits, session, state, journal, stop, outside };
+            let stage = Stage {
+                context,
+                target: &target,
+                limits,
+                session,
+                state,
+                journal,
+                stop,
+                outside,
+                show: args.run.progress,
+            };
             return resume(stage, found, project, &graph, &args.run).await;
         }
         if args.resume {
@@ -284,7 +296,8 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
             journal
         }
     };
-    let stage = Stage { context, target: &target, limits, session, state, journal, stop, outside };
+    let stage =
+        Stage { context, target: &target, limits, session, state, journal, stop, outside, show: args.run.progress };
     let start = stage.begin(&planned.plan, args.on_failure == OnFailure::Rollback, notes).await?;
     stage.drive(start, scripts, Asked::Apply).await
 }

@@ -25,16 +25,18 @@ pub mod status;
 use serde_json::{Value, json};
 
 use crate::args::Command;
+use crate::outcome;
 
 /// The fields of a command's JSON interface without anything in them: errors are told beside these, so that whoever
 /// reads the object finds the same fields whatever happened.
 #[must_use]
 pub fn empty_json(command: &Command) -> Value {
     let ran = |kind: &str| json!({ "run_id": null, "kind": kind, "state": null, "rest": null, "steps": [] });
+    let last = |object, events: bool| if events { outcome::as_last_line(object) } else { object };
     match command {
         Command::Plan(args) => json!({ "plan_hash": null, "direction": args.direction().name(), "steps": [] }),
-        Command::Apply(_) => ran("apply"),
-        Command::Rollback(_) => ran("rollback"),
+        Command::Apply(args) => last(ran("apply"), args.run.events),
+        Command::Rollback(args) => last(ran("rollback"), args.run.events),
         Command::Status(_) => {
             json!({ "applied": [], "pending": [], "changed": [], "missing": [], "unfinished_run": null })
         }

@@ -16,7 +16,7 @@ use migengine_engine::run::state::{Direction, RestReason, RunSnapshot, StepIndex
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::args::{Format, RunOptions};
+use crate::args::{Format, RunOptions, ShowProgress};
 use crate::commands::apply::joined;
 use crate::context::{Context, actor};
 use crate::error::{CommandError, Exit};
@@ -95,7 +95,8 @@ pub async fn run(context: &Context, args: &ResolveArgs, stop: watch::Receiver<bo
         chronicle::find(text, &[found.run.run])?;
     }
     let outside = Outside::silent();
-    let stage = Stage { context, target: &target, limits, session, state, journal, stop, outside };
+    let stage =
+        Stage { context, target: &target, limits, session, state, journal, stop, outside, show: ShowProgress::Plain };
     let kept = crate::commands::rollback::kept(&stage).await?;
     let index = step_of(&found.run, &args.step)?;
     let id = &found.run.started.steps[index as usize].id; // invariant: `step_of` returns a step of the plan

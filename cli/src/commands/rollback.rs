@@ -75,7 +75,7 @@ impl RollbackArgs {
 /// See the contract's exit codes.
 pub async fn run(context: &Context, args: &RollbackArgs, stop: watch::Receiver<bool>) -> Result<Exit, CommandError> {
     let ending = rollback(context, args, stop).await;
-    conclude(context, RunKind::Rollback, ending).await
+    conclude(context, RunKind::Rollback, ending, args.run.events).await
 }
 
 /// The scripts that the history keeps.
@@ -88,7 +88,7 @@ pub async fn kept(stage: &Stage<'_>) -> Result<Kept, CommandError> {
 
 async fn rollback(context: &Context, args: &RollbackArgs, stop: watch::Receiver<bool>) -> Result<Ending, CommandError> {
     let limits = context.limits(&args.run)?;
-    let outside = context.outside()?;
+    let outside = context.outside(&args.run)?;
     // The emergency way back works without the files: the history keeps their text.
     let dir = context.dir.clone();
     let loading = tokio::task::spawn_blocking(move || {
@@ -106,7 +106,8 @@ async fn rollback(context: &Context, args: &RollbackArgs, stop: watch::Receiver<
         context.tell(note);
     }
     let found = runs::unfinished(&session, &ledger, &mut journal).await?;
-    let stage = Stage { context, target: &target, limits, session, state, journal, stop, outside };
+    let stage =
+        Stage { context, target: &target, limits, session, state, journal, stop, outside, show: args.run.progress };
     let kept = kept(&stage).await?;
     let history = sources::history(stage.state.ledger.as_ref(), &kept);
     let graph = Graph::build(project.nodes(), &history);

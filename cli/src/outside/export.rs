@@ -2,6 +2,7 @@
 //! to the next, written all at once or not at all.
 
 use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -101,7 +102,8 @@ fn normalise(text: &str) -> String {
     out
 }
 
-/// Writes the file all at once: beside it first, on disk, then in its place. Returns whether that changed anything.
+/// Writes the file all at once: beside it first, on disk, then in its place. A new one is its owner's alone; one that was
+/// there keeps its mode. Returns whether that changed anything.
 ///
 /// # Errors
 /// ME753; the old file is as it was.
@@ -111,8 +113,11 @@ pub fn write(path: &Path, text: &str) -> Result<bool, CommandError> {
     }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let written = std::fs::File::create(&beside).and_then(|mut file| {
+    let mode = std::fs::metadata(path).map_or(0o600, |old| old.permissions().mode() & 0o777);
+    let opened = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside);
+    let written = opened.and_then(|mut file| {
         file.write_all(text.as_bytes())?;
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
         file.sync_all()?;
         std::fs::rename(&beside, path)
     });

@@ -9,11 +9,13 @@ pub mod notify;
 pub mod post;
 pub mod process;
 pub mod settings;
+pub mod stream;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use migengine_engine::migration::parse_duration;
+use migengine_engine::progress::Progress;
 use migengine_engine::run::event::Recorded;
 use migengine_engine::run::state::RunSnapshot;
 use serde_json::{Value, json};
@@ -22,24 +24,28 @@ use tokio::sync::{mpsc, watch};
 use crate::config::Section;
 use crate::error::CommandError;
 use crate::outcome;
+use crate::telemetry::Telemetry;
 use hook::HookRunner;
 use moment::{Moment, moments};
 use notify::Notifier;
 use post::{Happening, Post, Remark};
+use stream::Stream;
 
 /// Everybody who is told of a run.
 pub struct Outside {
     environment: Option<String>,
+    stream: Option<Stream>,
+    telemetry: Telemetry,
     posts: Vec<Post>,
     remarks: Mutex<mpsc::UnboundedReceiver<Remark>>,
 }
 
 impl Outside {
-    /// Starts what the configuration asks for.
+    /// Starts what the configuration asks for, and with `events` the stream on stdout.
     ///
     /// # Errors
     /// A mistake in the configuration, before anything is changed.
-    pub fn start(section: &Section, environment: Option<&str>) -> Result<Self, CommandError> {
+    pub fn start(section: &Section, environment: Option<&str>, events: bool) -> Result<Self, CommandError> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut posts = Vec::new();
         if let Some((moment, _)) = section.hooks.iter().find(|(_, words)| words.iter().all(String::is_empty)) {
@@ -56,21 +62,41 @@ impl Outside {
             let notifier = Notifier::new(settings)?;
             posts.push(Post::start(notifier.name().to_owned(), Box::new(notifier), sender.clone()));
         }
-        Ok(Self { environment: environment.map(str::to_owned), posts, remarks: Mutex::new(receiver) })
+        let telemetry = Telemetry::start(section, environment)?;
+        let stream = events.then(Stream::start);
+        let environment = environment.map(str::to_owned);
+        Ok(Self { environment, stream, telemetry, posts, remarks: Mutex::new(receiver) })
     }
 
     /// Tells nobody.
     #[must_use]
     pub fn silent() -> Self {
         let (_, receiver) = mpsc::unbounded_channel();
-        Self { environment: None, posts: Vec::new(), remarks: Mutex::new(receiver) }
+        let telemetry = Telemetry::silent();
+        Self { environment: None, stream: None, telemetry, posts: Vec::new(), remarks: Mutex::new(receiver) }
+    }
+
+    /// How far something has come.
+    pub fn progress(&self, step: Option<&str>, progress: &Progress) {
+        if let Some(stream) = &self.stream {
+            stream.progress(step, progress);
+        }
     }
 
     /// An event of the run.
     pub fn event(&self, run: &RunSnapshot, record: &Recorded) {
+        self.written(run, record);
         for moment in moments(run, record) {
             self.tell(moment, run, record.event.step().map(|step| run.step_name(step)));
         }
+    }
+
+    /// An event that leads up to driving a run, which is no moment of it: the first ones, and what a person decided.
+    pub fn written(&self, run: &RunSnapshot, record: &Recorded) {
+        if let Some(stream) = &self.stream {
+            stream.event(run, record);
+        }
+        self.telemetry.event(run, record);
     }
 
     /// A moment of the run.
@@ -109,21 +135,27 @@ impl Outside {
     }
 
     /// Waits until everybody was told, as long as that is worth waiting for, or until a signal. Returns what came of it.
-    pub async fn close(self, mut stop: watch::Receiver<bool>) -> Vec<Remark> {
+    pub async fn close(self, run: &RunSnapshot, mut stop: watch::Receiver<bool>) -> Vec<Remark> {
         let patience = self.posts.iter().map(Post::patience).max().unwrap_or(Duration::ZERO);
         let deadline = tokio::time::Instant::now() + patience;
-        let mut left = Vec::new();
+        let (mut left, mut told) = (Vec::new(), Vec::new());
         stop.mark_unchanged();
         let closing = async {
-            for post in self.posts {
-                left.extend(post.close(deadline).await);
-            }
+            let posts = async {
+                for post in self.posts {
+                    left.extend(post.close(deadline).await);
+                }
+            };
+            let (telemetry, ()) = tokio::join!(self.telemetry.close(run), posts);
+            told.extend(telemetry);
+            // Waits for whoever reads the events, so it must not hold up the signals.
+            drop(tokio::task::spawn_blocking(move || drop(self.stream)).await);
         };
         tokio::select! {
             () = closing => {}
             Ok(()) = stop.changed() => {}
         }
-        let mut remarks = Vec::new();
+        let mut remarks = told;
         let mut receiver = self.remarks.into_inner().unwrap_or_else(PoisonError::into_inner);
         while let Ok(remark) = receiver.try_recv() {
             remarks.push(remark);

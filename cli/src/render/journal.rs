@@ -49,6 +49,17 @@ pub fn event_json(run: &RunSnapshot, record: &Recorded) -> Value {
     object
 }
 
+/// An event by itself, as `--events` and `journal show --follow` write it.
+#[must_use]
+pub fn event_line_json(run: &RunSnapshot, record: &Recorded) -> Value {
+    let mut object = event_json(run, record);
+    if let Some(map) = object.as_object_mut() {
+        map.insert("type".to_owned(), "event".into());
+        map.insert("run".to_owned(), record.run.to_string().into());
+    }
+    object
+}
+
 fn fields(run: &RunSnapshot, event: &Event) -> Value {
     match event {
         Event::RunStarted(started) => json!({

@@ -3,9 +3,11 @@
 mod error;
 pub mod journal;
 pub mod plan;
+pub mod progress;
+pub mod screen;
 mod table;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use migengine_engine::run::event::{Event, Recorded};
 use migengine_engine::run::state::{RunKind, RunSnapshot, RunState};
@@ -13,15 +15,18 @@ use migengine_engine::run::state::{RunKind, RunSnapshot, RunState};
 pub use error::{diagnostics_text, error_text};
 pub use table::table;
 
-/// One line on stderr. A closed pipe is no reason to fail: the journal has it all.
+/// One line on stderr.
 pub fn line(text: &str) {
-    drop(writeln!(std::io::stderr().lock(), "{text}"));
+    screen::write(format!("{text}\n").as_bytes());
 }
 
-/// Data on stdout.
+/// Data on stdout. A pipe that nobody reads may hold this up, and nothing else.
 pub fn data(text: &str) {
-    let mut out = std::io::stdout().lock();
-    drop(out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()));
+    let put = || {
+        let mut out = std::io::stdout().lock();
+        drop(out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()));
+    };
+    if std::io::stdout().is_terminal() { screen::above(put) } else { put() }
 }
 
 /// A time, RFC 3339 in UTC, to the millisecond.
@@ -49,7 +54,7 @@ pub fn count(count: u64, thing: &str) -> String {
 
 /// The line for an event, where it deserves one.
 #[must_use]
-pub fn progress(run: &RunSnapshot, record: &Recorded) -> Option<String> {
+pub fn event(run: &RunSnapshot, record: &Recorded) -> Option<String> {
     let name = |step: u32| run.step_name(step).to_owned();
     Some(match &record.event {
         Event::Locked { epoch, .. } => format!("  run {} holds the lock (epoch {epoch})", run.run),

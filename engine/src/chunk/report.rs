@@ -19,25 +19,44 @@ pub struct Meter {
     pub pass: u32,
 }
 
+impl Meter {
+    /// Keys a second, of this runner; nothing before the first.
+    #[must_use]
+    pub fn rate(&self) -> Option<f64> {
+        let (keys, took) = self.mine;
+        (keys > 0).then(|| ratio(keys) / took.as_secs_f64().max(0.001))
+    }
+
+    /// How much of this pass is done, from 0 to 1; nothing where the estimate is missing or was too low.
+    #[must_use]
+    pub fn done(&self) -> Option<f64> {
+        (self.estimate > self.keys).then(|| ratio(self.keys) / ratio(self.estimate))
+    }
+
+    /// Time left in this pass at this rate.
+    #[must_use]
+    pub fn left(&self) -> Option<Duration> {
+        self.done()?;
+        let left = ratio(self.estimate - self.keys) / self.rate()?.max(0.001);
+        Some(Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX))
+    }
+}
+
 /// `120,000 rows, 24 %, 41,000 keys/s, about 9.1 s left`.
 #[must_use]
 pub fn progress_words(meter: &Meter) -> String {
     let mut words = format!("{} rows", thousands(meter.rows));
-    let (keys, took) = meter.mine;
-    let rate = ratio(keys) / took.as_secs_f64().max(0.001);
     if meter.pass > 1 {
         words.push_str(&format!(", sweep {}", meter.pass - 1));
     }
-    let left = meter.estimate.saturating_sub(meter.keys);
-    if meter.estimate > 0 && left > 0 {
-        words.push_str(&format!(", {:.0} %", 100.0 * ratio(meter.keys) / ratio(meter.estimate)));
+    if let Some(done) = meter.done() {
+        words.push_str(&format!(", {:.0} %", 100.0 * done));
     }
-    if keys > 0 {
+    if let Some(rate) = meter.rate() {
         words.push_str(&format!(", {rate:.0} keys/s"));
-        if meter.estimate > 0 && left > 0 {
-            let eta = Duration::try_from_secs_f64(ratio(left) / rate.max(0.001)).unwrap_or_default();
-            words.push_str(&format!(", about {} left", millis(eta)));
-        }
+    }
+    if let Some(left) = meter.left() {
+        words.push_str(&format!(", about {} left", millis(left)));
     }
     words
 }

@@ -6,7 +6,7 @@ use super::guarded::Watch;
 use super::parts::{Halt, author_query, settings_before, write_mark};
 use super::points::Point;
 use super::{Driver, Live};
-use crate::chunk::{self, After as Then, Meter, Pace, Pass, Setback, after_pass, progress_words};
+use crate::chunk::{self, After as Then, Meter, Pace, Pass, Setback, after_pass};
 use crate::guard::{self, Case};
 use crate::id::Epoch;
 use crate::migration::{Chunk, DirectiveKey, Part, Script, parse_duration};
@@ -16,6 +16,7 @@ use crate::pg::flight::{self, After, RESET};
 use crate::pg::guard::{Seen, random};
 use crate::pg::layout::quote_literal;
 use crate::pg::send::send;
+use crate::progress::Progress;
 use crate::run::event::Event;
 use crate::run::failure::Failure;
 use crate::run::journal::Journal;
@@ -24,9 +25,8 @@ use crate::sql::Statement;
 
 /// Pause between two looks at whether to hold.
 const HOLD_EVERY: Duration = Duration::from_millis(500);
-/// Pause between two sentences about why it holds, and between two about how far it has come.
+/// Pause between two sentences about why it holds.
 const TELL_EVERY: Duration = Duration::from_secs(30);
-const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 /// Somebody who waited this long behind a batch makes the next one smaller.
 const CROWDED: Duration = Duration::from_millis(50);
 /// Longest pause after a batch that failed by chance.
@@ -45,7 +45,6 @@ struct Work<'a> {
     pace: Pace,
     began: Instant,
     keys: u64,
-    told: Instant,
     /// Since when nothing went through.
     stuck_since: Option<Instant>,
     /// The server tells how busy it is.
@@ -136,7 +135,6 @@ impl<J: Journal> Driver<'_, J> {
         }
         let size = u32::try_from(reached.size).unwrap_or(chunk.size);
         let pace = Pace::new(chunk.target, size, chunk.max_size);
-        let now = Instant::now();
         let mut work = Work {
             step,
             index,
@@ -147,9 +145,8 @@ impl<J: Journal> Driver<'_, J> {
             who,
             case,
             pace,
-            began: now,
+            began: Instant::now(),
             keys: 0,
-            told: now,
             stuck_since: None,
             sees: true,
         };
@@ -368,8 +365,10 @@ impl<J: Journal> Driver<'_, J> {
             if told.as_ref().is_none_or(|(before, at)| *before != kind || at.elapsed() >= TELL_EVERY) {
                 self.tell(work.step, &format!("holds: {reason}"))?;
                 self.flush().await?;
+                self.show_elsewhere(live).await;
                 told = Some((kind, Instant::now()));
             }
+            self.come(work.step, &Progress::Holding(reason));
             self.idle(HOLD_EVERY).await?;
         }
     }
@@ -415,11 +414,7 @@ impl<J: Journal> Driver<'_, J> {
         }
     }
 
-    fn tell_progress(&self, work: &mut Work<'_>, before: &Reached, rows: u64, keys: u64) {
-        if work.told.elapsed() < PROGRESS_EVERY {
-            return;
-        }
-        work.told = Instant::now();
+    fn tell_progress(&self, work: &Work<'_>, before: &Reached, rows: u64, keys: u64) {
         let number = |count: i64| u64::try_from(count).unwrap_or_default();
         let meter = Meter {
             rows: number(before.rows) + rows,
@@ -428,8 +423,7 @@ impl<J: Journal> Driver<'_, J> {
             mine: (work.keys, work.began.elapsed()),
             pass: u32::try_from(before.pass).unwrap_or(1),
         };
-        let name = self.run.step_name(work.step);
-        self.world.observer.say(&format!("  progress  {name}: {}", progress_words(&meter)));
+        self.come(work.step, &Progress::Rows(meter));
     }
 
     async fn sum_up_chunks(&mut self, live: &Live, work: &Work<'_>) -> Result<(), Halt> {

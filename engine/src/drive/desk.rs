@@ -8,8 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{DriveError, Driver, Observer};
 use crate::id::{RunId, Timestamp};
-use crate::pg::failure::Fault;
-use crate::pg::flight::{self, After};
+use crate::progress::Progress;
 use crate::run::event::{Event, Recorded};
 use crate::run::footprint::Footprint;
 use crate::run::journal::{Holding, Journal, JournalError, Sealed};
@@ -87,6 +86,10 @@ impl Observer for LaneObserver<'_> {
 
     fn say(&self, text: &str) {
         self.0.say(text);
+    }
+
+    fn progress(&self, step: Option<&str>, progress: &Progress) {
+        self.0.progress(step, progress);
     }
 
     fn point(&self, point: super::points::Point) {
@@ -202,32 +205,15 @@ impl<J: Journal> Driver<'_, J> {
         unbegun.into_iter().try_for_each(|step| self.note(Event::StepCleared { step, label: 'E' }))
     }
 
-    /// Writes the records that the database does not have, in a transaction of their own, fenced. Where that fails the
-    /// session is given up, and the lock with it: whatever is under way ends, and nothing new begins.
+    /// Writes the records that the database does not have. Where that fails the session is given up, and the lock with
+    /// it: whatever is under way ends, and nothing new begins.
     pub(crate) async fn mirror_now(&mut self) {
-        self.unsend_mirror();
-        let mirror = self.mirror();
         let Some(live) = self.session.take() else { return };
-        let fence = format!("BEGIN; {}", flight::fence(&live.session, live.epoch, &After::default()));
-        let client = &live.session.client;
-        let (begun, written, committed) = tokio::join!(
-            client.batch_execute(&fence),
-            live.scribe.mirror(client, &mirror),
-            client.batch_execute("COMMIT")
-        );
-        match begun.and(written).and(committed) {
-            Ok(()) => {
-                let upto = self.mirror_sent;
-                self.mirrored(upto);
-                self.session = Some(live);
-            }
-            Err(error) => {
-                self.unsend_mirror();
+        match self.mirror_apart(&live).await {
+            Ok(()) => self.session = Some(live),
+            Err(fault) => {
                 self.hold();
-                let why = match Fault::from(error) {
-                    Fault::Lost(why) => why,
-                    Fault::Refused(failure) => failure.message.clone(),
-                };
+                let why = fault.words();
                 self.world.observer.say(&format!("the run's records could not be written to the database: {why}"));
             }
         }

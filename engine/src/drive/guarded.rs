@@ -19,6 +19,7 @@ use crate::pg::failure::{Fault, Site};
 use crate::pg::flight::{self, After, Cargo, Opens, Patience};
 use crate::pg::guard::{Monitor, SOON, Seen, random};
 use crate::pg::send::send;
+use crate::progress::{Progress, Waiting};
 use crate::run::event::Event;
 use crate::run::failure::Failure;
 use crate::run::journal::Journal;
@@ -118,6 +119,16 @@ impl<'a> Guarded<'a> {
             None => Site::whole(self.script),
         };
         Fault::Refused(Box::new(site.place(failure)))
+    }
+
+    /// How the wait goes.
+    fn waiting(&self) -> Progress {
+        Progress::Waiting(Waiting {
+            attempts: self.tally.attempts,
+            waited: self.began.elapsed(),
+            limit: self.case.limits.wait,
+            blockers: self.tally.blockers.iter().map(ToString::to_string).collect(),
+        })
     }
 
     /// Whether these are worth a sentence: others than those told of, and not too soon after the last one.
@@ -268,10 +279,10 @@ impl<J: Journal> Driver<'_, J> {
         let watch = Watch { grace: Duration::ZERO, budget: Some(budget) };
         self.world.observer.point(Point::StepBefore);
         let result = if !pipelines(script) {
-            self.watched(live, watch, carry(&live.session, &live.scribe, &cargo)).await
+            self.telling(live.pid, step, self.watched(live, watch, carry(&live.session, &live.scribe, &cargo))).await
         } else {
             match flight::launch(&live.session, &live.scribe, &cargo).await {
-                Ok(flight) => self.watched(live, watch, flight.arrive()).await,
+                Ok(flight) => self.telling(live.pid, step, self.watched(live, watch, flight.arrive())).await,
                 Err(error) => (Err(Fault::from(error)), Seen::default()),
             }
         };
@@ -298,9 +309,11 @@ impl<J: Journal> Driver<'_, J> {
                     if guarded.worth_telling(&blockers) {
                         self.tell(guarded.step, &format!("waits, without queueing up: {}", names(&blockers)))?;
                         self.flush().await?;
+                        self.show_elsewhere(live).await;
                     }
                     self.move_aside(guarded, &blockers).await?;
                     guarded.tally.blockers = blockers;
+                    self.come(guarded.step, &guarded.waiting());
                     self.idle(LOOK_EVERY).await?;
                 }
             }
@@ -398,7 +411,9 @@ impl<J: Journal> Driver<'_, J> {
             Verdict::Again(pause) => {
                 let words = setback_words(setback, &guarded.tally, pause);
                 self.tell(guarded.step, &words)?;
+                self.come(guarded.step, &guarded.waiting());
                 self.flush().await?;
+                self.show_elsewhere(live).await;
                 self.idle(pause).await
             }
             Verdict::GiveUp(own) => {
@@ -536,11 +551,7 @@ impl<J: Journal> Driver<'_, J> {
         answer: impl Future<Output = T>,
     ) -> (T, Seen) {
         let watch = Watch { grace: GRACE, budget: (!gentle).then_some(case.limits.budget) };
-        let (answer, seen) = tokio::select! {
-            biased;
-            done = self.watched(live, watch, answer) => done,
-            never = self.tell_building(live.pid, step) => match never {},
-        };
+        let (answer, seen) = self.telling(live.pid, step, self.watched(live, watch, answer)).await;
         if seen.cancelled.is_some() {
             drop(barrier(live).await);
         }

@@ -80,6 +80,8 @@ pub trait Observer: Sync {
     fn event(&self, run: &RunSnapshot, record: &Recorded);
     /// Something to tell that changes nothing, one sentence.
     fn say(&self, text: &str);
+    /// How far something that takes its time has come: the step it is about, if one, and how far. Comes often.
+    fn progress(&self, _step: Option<&str>, _progress: &crate::progress::Progress) {}
     /// A point in the protocol was passed. Tests stop the world here.
     fn point(&self, _point: points::Point) {}
 }

@@ -18,6 +18,7 @@ use crate::pg::lock::{self, Holder};
 use crate::pg::orphan::{self, Orphan};
 use crate::pg::read::ReadError;
 use crate::pg::session::Session;
+use crate::progress::Progress;
 use crate::run::journal::Journal;
 
 /// How long an ended session may take to go away: it rolls back and lets go of its locks first.
@@ -40,6 +41,7 @@ impl<J: Journal> Driver<'_, J> {
             let ours = self.run.epoch.is_some() && found.iter().any(|holder| holder.name.contains(&run));
             let patience =
                 if ours { options.lock_patience.max(options.orphan_patience) } else { options.lock_patience };
+            self.queue(&found);
             return if take(patience).await? { Ok(None) } else { Ok(Some(lock::holder(session).await)) };
         }
         let names: Vec<String> = found.iter().map(ToString::to_string).collect();
@@ -48,6 +50,7 @@ impl<J: Journal> Driver<'_, J> {
             names.join(", "),
             options.orphan_patience.as_secs()
         ));
+        self.queue(&found);
         if take(options.orphan_patience).await? {
             return Ok(None);
         }
@@ -59,6 +62,11 @@ impl<J: Journal> Driver<'_, J> {
         }
         let patience = options.lock_patience.max(GOING);
         if take(patience).await? { Ok(None) } else { Ok(Some(lock::holder(session).await)) }
+    }
+
+    fn queue(&self, found: &[Holder]) {
+        let holder = found.first().map(ToString::to_string);
+        self.world.observer.progress(None, &Progress::Queueing { holder });
     }
 
     /// Whether all of them worked for a process that had this journal open and does not any more.

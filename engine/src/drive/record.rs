@@ -1,7 +1,9 @@
 //! Writing down: fold, journal, mirror.
 
 use super::points::Point;
-use super::{DriveError, Driver};
+use super::{DriveError, Driver, Live};
+use crate::pg::failure::Fault;
+use crate::pg::flight::{self, After};
 use crate::pg::witness::{Mirror, RunLine};
 use crate::run::event::{Event, Recorded};
 use crate::run::journal::Journal;
@@ -80,6 +82,41 @@ impl<J: Journal> Driver<'_, J> {
     /// A transaction that carried the mirror was not committed: what it carried is due again.
     pub(crate) fn unsend_mirror(&mut self) {
         self.mirror_sent = self.unmirrored.first().map_or(self.mirror_sent, |(record, _)| record.seq - 1);
+    }
+
+    /// Writes the records that the database does not have, in a transaction of their own, fenced. No other may be open.
+    pub(crate) async fn mirror_apart(&mut self, live: &Live) -> Result<(), Fault> {
+        self.unsend_mirror();
+        if self.unmirrored.is_empty() {
+            return Ok(());
+        }
+        let mirror = self.mirror();
+        let fence = format!("BEGIN; {}", flight::fence(&live.session, live.epoch, &After::default()));
+        let client = &live.session.client;
+        let (begun, written, committed) = tokio::join!(
+            client.batch_execute(&fence),
+            live.scribe.mirror(client, &mirror),
+            client.batch_execute("COMMIT")
+        );
+        match begun.and(written).and(committed) {
+            Ok(()) => {
+                let upto = self.mirror_sent;
+                self.mirrored(upto);
+                Ok(())
+            }
+            Err(error) => {
+                self.unsend_mirror();
+                Err(Fault::from(error))
+            }
+        }
+    }
+
+    /// Lets those who look on from elsewhere know at once why a step does not go on. The journal has it; where it cannot
+    /// be written to the database, the next thing that is sent finds out why.
+    pub(crate) async fn show_elsewhere(&mut self, live: &Live) {
+        if let Err(fault) = self.mirror_apart(live).await {
+            tracing::debug!(why = fault.words(), "a note was not written to the database");
+        }
     }
 
     /// Writes the run's line and the rest of the mirror to the database. The journal is ahead of it already, so a

@@ -15,6 +15,16 @@ pub(crate) enum Fault {
     Lost(String),
 }
 
+impl Fault {
+    /// For people.
+    pub(crate) fn words(&self) -> &str {
+        match self {
+            Self::Refused(failure) => &failure.message,
+            Self::Lost(why) => why,
+        }
+    }
+}
+
 /// Where in a file something was sent from.
 #[derive(Clone, Copy)]
 pub(crate) struct Site<'a> {

@@ -13,6 +13,7 @@ use super::session::Session;
 use super::target::Target;
 use crate::guard::{Cancelled, Holder, OnBlocker};
 use crate::hazard::{LockMode, LockOn, ObjectLock};
+use crate::progress::Building;
 
 /// Pause between two looks at those who wait behind a step.
 const WATCH_EVERY: Duration = Duration::from_millis(20);
@@ -180,17 +181,14 @@ impl Monitor {
     }
 
     /// How far the index build of a backend has come; nothing where it builds none.
-    pub(crate) async fn building(&self, pid: i32) -> Result<Option<String>, Error> {
-        let sql = "SELECT phase, CASE WHEN tuples_total > 0 THEN 100.0 * tuples_done / tuples_total \
-                WHEN blocks_total > 0 THEN 100.0 * blocks_done / blocks_total END::float8, \
+    pub(crate) async fn building(&self, pid: i32) -> Result<Option<Building>, Error> {
+        let sql = "SELECT phase, CASE WHEN tuples_total > 0 THEN 1.0 * tuples_done / tuples_total \
+                WHEN blocks_total > 0 THEN 1.0 * blocks_done / blocks_total END::float8, \
               CASE WHEN lockers_total > lockers_done THEN current_locker_pid END::int4 \
             FROM pg_stat_progress_create_index WHERE pid = $1";
         let rows = self.session.client.query_typed(sql, &[(&pid, Type::INT4)]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        let percent = row.try_get::<_, Option<f64>>(1)?.map(|done| format!(", {done:.0} % of this phase"));
-        let locker = row.try_get::<_, Option<i32>>(2)?.map(|pid| format!(", for backend {pid}"));
-        let phase: String = row.try_get(0)?;
-        Ok(Some(format!("{phase}{}{}", percent.unwrap_or_default(), locker.unwrap_or_default())))
+        Ok(Some(Building { phase: row.try_get(0)?, done: row.try_get(1)?, waits_for: row.try_get(2)? }))
     }
 
     /// Moves a session aside. `false`: it was gone.

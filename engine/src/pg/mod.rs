@@ -1,5 +1,6 @@
 //! The shell towards PostgreSQL: it does what the pure part decided, and reports what it saw.
 
+pub mod afar;
 pub mod audit;
 pub mod catalog;
 pub mod chunk;

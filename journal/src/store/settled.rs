@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use migengine_engine::id::Epoch;
@@ -63,7 +64,7 @@ pub(crate) fn write(path: &Path, settled: &Settled) -> io::Result<()> {
     let note = Note { version: VERSION, uuid: uuid.clone(), epoch: epoch.map(|epoch| epoch.0), files: stamps(path)? };
     let body = bincode::serialize(&note).map_err(io::Error::other)?;
     let temporary = path.join(format!("{FILE}.new"));
-    let mut file = fs::File::create(&temporary)?;
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(&crc32c::crc32c(&body).to_le_bytes())?;
     file.write_all(&body)?;
     drop(file);

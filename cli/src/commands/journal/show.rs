@@ -1,19 +1,24 @@
 //! `journal show` and `journal list`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use migengine_engine::id::RunId;
+use migengine_engine::pg::afar;
+use migengine_engine::run::state::RunSnapshot;
 use serde_json::{Value, json};
 
 use crate::args::Format;
 use crate::chronicle::{self, Reader, Told};
-use crate::context::Context;
+use crate::context::{Context, now};
 use crate::error::{CommandError, Exit};
+use crate::render::progress::progress_line_json;
 use crate::render::{self, journal};
 
 /// How often a watched run is asked for news.
 const POLL: Duration = Duration::from_millis(250);
+/// How often it is asked what it is at.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// Options of `journal show`.
 #[derive(Debug, Args)]
@@ -88,11 +93,12 @@ pub(super) async fn list(context: &Context) -> Result<Exit, CommandError> {
     Ok(Exit::Done)
 }
 
-/// Tells the events that are there, then those that come, until the run is over or rests. A journal is opened for a
-/// moment only, so that a run can begin beside this.
+/// Tells the events that are there, then those that come, and between them what the run is at, until it is over or rests.
+/// A journal is opened for a moment only, so that a run can begin beside this.
 async fn follow(context: &Context, mut reader: Reader, run: RunId) -> Result<Exit, CommandError> {
     let json = context.look.format == Format::Json;
     let mut seen = 0;
+    let mut glance = Glance::default();
     loop {
         if let Some(told) = reader.told(run).await? {
             if seen == 0 && !json {
@@ -100,7 +106,7 @@ async fn follow(context: &Context, mut reader: Reader, run: RunId) -> Result<Exi
             }
             for record in told.records.iter().filter(|record| record.seq > seen) {
                 if json {
-                    render::data(&journal::event_json(&told.run, record).to_string());
+                    render::data(&journal::event_line_json(&told.run, record).to_string());
                 } else {
                     render::data(&journal::event_line(&told.run, record));
                 }
@@ -109,6 +115,7 @@ async fn follow(context: &Context, mut reader: Reader, run: RunId) -> Result<Exi
             if told.run.state.is_final() || told.run.rest.is_some() {
                 return Ok(Exit::Done);
             }
+            glance.tell(&reader, &told.run, json).await?;
         }
         if let Reader::Journals(journals) = reader {
             drop(journals);
@@ -117,5 +124,42 @@ async fn follow(context: &Context, mut reader: Reader, run: RunId) -> Result<Exi
         } else {
             tokio::time::sleep(POLL).await;
         }
+    }
+}
+
+/// What was last told of what a run is at.
+#[derive(Default)]
+struct Glance {
+    at: Option<Instant>,
+    words: Vec<String>,
+}
+
+impl Glance {
+    /// Tells what is new, now and then. Only the database knows.
+    async fn tell(&mut self, reader: &Reader, run: &RunSnapshot, json: bool) -> Result<(), CommandError> {
+        let Reader::Database(session) = reader else { return Ok(()) };
+        if self.at.is_some_and(|at| at.elapsed() < GLANCE) {
+            return Ok(());
+        }
+        self.at = Some(Instant::now());
+        let seen = afar::at_work(&session.client, &session.schema, run.run).await?;
+        let mut words = Vec::new();
+        for (name, progress) in &seen {
+            // The server cuts the names of sessions.
+            let step = run.started.steps.iter().map(|step| step.id.as_str()).find(|id| id.starts_with(name.as_str()));
+            let step = step.unwrap_or(name);
+            let line = format!("  {}         now              {step}  {}", render::time(now()), progress.words());
+            let what = format!("{step} {}", progress.words());
+            if !self.words.contains(&what) {
+                render::data(&if json {
+                    progress_line_json(Some(run.run), run.events, Some(step), progress).to_string()
+                } else {
+                    line
+                });
+            }
+            words.push(what);
+        }
+        self.words = words;
+        Ok(())
     }
 }

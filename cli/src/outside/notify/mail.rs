@@ -88,9 +88,29 @@ impl Mail {
         }
         match transport.build().send(&message) {
             Ok(_) => Ok(()),
-            Err(error) => Err(Refused { why: format!("the mail server: {error}"), again: !error.is_permanent() }),
+            Err(error) => {
+                let again = !error.is_permanent() && !untrusted(&error);
+                Err(Refused { why: self.without_password(format!("the mail server: {error}")), again })
+            }
         }
     }
+
+    /// A server's words may quote what it was sent.
+    fn without_password(&self, why: String) -> String {
+        match &self.account {
+            Some((_, password)) => why.replace(password.expose(), "***"),
+            None => why,
+        }
+    }
+}
+
+/// Whether TLS failed, which it will the next time too.
+fn untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
+    let of_tls = |error: &(dyn std::error::Error + 'static)| {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>())
+    };
+    std::iter::successors(Some(error), |error| error.source()).any(of_tls)
 }
 
 /// The fields of the run, one a line.
