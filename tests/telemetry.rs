@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 use support::http::{OK, Request, header, server};
 use support::project::collect;
-use support::{Output, Scene};
+use support::{Output, Scene, kill_nine, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -77,11 +77,20 @@ fn the_textfile_tells_the_last_run_and_is_replaced_at_once() {
         (1.0, &serde_json::json!([]))
     );
 
-    // Whoever looks while a run lasts sees that it does.
-    scene.project.pair("003_m", "SELECT 1;\n", "SELECT 1;\n");
-    let mut command = scene.project.command(&["--env", "production", "apply"]);
-    let killed = collect(command.env("MIGENGINE_CRASH_AT", "commit.before:1").spawn().unwrap());
-    assert_eq!((killed.code, sample("run_in_progress", "")), (None, 1.0));
+    // Whoever looks while a run lasts sees that it does, also when it was killed.
+    scene.project.pair("003_m", "SELECT pg_sleep(600);\n", "SELECT 1;\n");
+    let child = scene.project.spawn(&["--env", "production", "apply"]);
+    wait_until("the file tells of the run", PATIENCE, || sample("run_in_progress", "") == 1.0);
+    kill_nine(child);
+    assert_eq!(sample("run_in_progress", ""), 1.0);
+    scene.db.psql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(600)%' \
+         AND pid <> pg_backend_pid()",
+    );
+
+    run(&scene, config, &[], &["--env", "production", "rollback", "--run", "last"]).expect(0);
+    let told = std::fs::read_to_string(&file).unwrap();
+    assert!(told.contains("outcome=\"rolled_back\"} 1"), "{told}");
 }
 
 #[test]

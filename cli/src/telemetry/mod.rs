@@ -11,7 +11,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use migengine_engine::run::event::Recorded;
+use migengine_engine::run::event::{Event, Recorded};
 use migengine_engine::run::state::RunSnapshot;
 use tokio::sync::oneshot;
 
@@ -31,7 +31,7 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 pub trait Exporter: Send {
     /// For remarks.
     fn name(&self) -> &'static str;
-    /// Whether it wants to know of a run when it begins, too.
+    /// Whether it wants to know of a run when it takes the lock, too.
     fn early(&self) -> bool {
         false
     }
@@ -89,22 +89,22 @@ impl Telemetry {
             return;
         }
         let mut tracer = self.tracer.lock().unwrap_or_else(PoisonError::into_inner);
-        match tracer.as_mut().filter(|tracer| tracer.run() == record.run) {
-            Some(tracer) => tracer.event(run, record),
-            None => {
-                let mut begun = Tracer::new(run, record, self.environment.as_deref());
-                begun.event(run, record);
-                let trace = Arc::new(begun.trace());
-                self.workers.iter().filter(|worker| worker.early).for_each(|worker| worker.offer(&trace));
-                *tracer = Some(begun);
-            }
+        if tracer.as_ref().is_none_or(|tracer| tracer.run() != record.run) {
+            *tracer = Some(Tracer::new(run, record, self.environment.as_deref()));
+        }
+        let Some(tracer) = tracer.as_mut() else { return };
+        tracer.event(run, record);
+        if matches!(record.event, Event::Locked { .. }) {
+            let trace = Arc::new(tracer.trace());
+            self.workers.iter().filter(|worker| worker.early).for_each(|worker| worker.offer(&trace));
         }
     }
 
-    /// The run is over or rests: tells everybody, and waits for them as long as that is worth it.
+    /// The run is over or rests: tells everybody, and waits for them as long as that is worth it. One that never had the
+    /// lock was none.
     pub async fn close(self, run: &RunSnapshot) -> Vec<Remark> {
         let tracer = self.tracer.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let Some(tracer) = tracer else { return Vec::new() };
+        let Some(tracer) = tracer.filter(|_| run.epoch.is_some()) else { return Vec::new() };
         let trace = Arc::new(tracer.finish(run, now()));
         self.workers.iter().for_each(|worker| worker.offer(&trace));
         let deadline = tokio::time::Instant::now() + PATIENCE;

@@ -148,7 +148,7 @@ impl Glance {
             // The server cuts the names of sessions.
             let step = run.started.steps.iter().map(|step| step.id.as_str()).find(|id| id.starts_with(name.as_str()));
             let step = step.unwrap_or(name);
-            let line = format!("  {}         now              {step}  {}", render::time(now()), progress.words());
+            let line = format!("  {}        {:<15}  {step}  {}", render::time(now()), "now", progress.words());
             let what = format!("{step} {}", progress.words());
             if !self.words.contains(&what) {
                 render::data(&if json {
