@@ -110,7 +110,7 @@ fn a_trace_with_the_steps_and_the_metrics_arrive_by_otlp() {
     let spans = body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
     let (root, steps) = spans.split_first().unwrap();
     let of_root = attributes(root);
-    assert_eq!((root["name"].as_str(), root["status"]["code"].as_u64()), (Some("migengine apply"), Some(2)), "{root}");
+    assert_eq!((root["name"].as_str(), root["status"]["code"].as_u64()), (Some("migengine.apply"), Some(2)), "{root}");
     assert_eq!(
         (of_root["migengine.outcome"].as_str(), of_root["db.response.status_code"].as_str()),
         ("failed", "22012")
@@ -174,7 +174,7 @@ fn sentry_is_told_of_a_failure_with_its_tags_and_of_the_run_as_a_transaction() {
     assert_eq!((&event["environment"], &event["exception"]["values"][0]["type"]), (&"staging".into(), &"22012".into()));
     assert_eq!(event["exception"]["values"][0]["value"], "division by zero");
     let (kind, transaction) = items(&next(&requests).1).remove(0);
-    assert_eq!((&kind["type"], &transaction["transaction"]), (&"transaction".into(), &"migengine apply".into()));
+    assert_eq!((&kind["type"], &transaction["transaction"]), (&"transaction".into(), &"migengine.apply".into()));
     let spans = transaction["spans"].as_array().unwrap();
     let told: Vec<_> =
         spans.iter().map(|span| (span["description"].as_str().unwrap(), span["status"].as_str().unwrap())).collect();

@@ -110,7 +110,10 @@ fn a_run_of_another_process_can_be_watched() {
     assert!(status["unfinished_run"]["holder"].as_str().unwrap().starts_with("migengine:"), "{status}");
     let watched = project.run(&["journal", "show", "--follow"]).expect(0);
     assert!(watched.stdout.trim_end().ends_with("run_committed"), "{watched}");
-    let lines: Vec<&str> = watched.stdout.lines().skip(1).collect();
+    // Between the events stands what the run is at.
+    let (now, lines): (Vec<&str>, Vec<&str>) =
+        watched.stdout.lines().skip(1).partition(|line| line.split_whitespace().nth(1) == Some("now"));
+    assert!(now.iter().any(|line| line.contains("004_slow  at work for ")), "{watched}");
     let numbers: Vec<usize> =
         lines.iter().map(|line| line.split_whitespace().nth(1).unwrap().parse().unwrap()).collect();
     assert_eq!(numbers, (1..=lines.len()).collect::<Vec<_>>(), "each event once: {watched}");

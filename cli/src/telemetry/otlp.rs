@@ -94,7 +94,7 @@ pub fn spans_json(trace: &Trace) -> Value {
     let mut spans = vec![json!({
         "traceId": trace_id,
         "spanId": trace.root.hex(),
-        "name": format!("migengine {}", trace.kind.name()),
+        "name": format!("migengine.{}", trace.kind.name()),
         "kind": 1,
         "startTimeUnixNano": nanos(trace.began),
         "endTimeUnixNano": nanos(trace.ended.unwrap_or(trace.began)),

@@ -100,7 +100,7 @@ pub fn event(trace: &Trace) -> Option<Event<'static>> {
     Some(Event {
         level,
         fingerprint: fingerprint.into(),
-        transaction: Some(format!("migengine {}", trace.kind.name())),
+        transaction: Some(format!("migengine.{}", trace.kind.name())),
         timestamp: time(trace.ended.unwrap_or(trace.began)),
         release: Some(format!("migengine@{ENGINE}").into()),
         environment: trace.environment.clone().map(Into::into),
@@ -115,7 +115,7 @@ pub fn event(trace: &Trace) -> Option<Event<'static>> {
 #[must_use]
 pub fn transaction(trace: &Trace) -> Transaction<'static> {
     Transaction {
-        name: Some(format!("migengine {}", trace.kind.name())),
+        name: Some(format!("migengine.{}", trace.kind.name())),
         release: Some(format!("migengine@{ENGINE}").into()),
         environment: trace.environment.clone().map(Into::into),
         tags: tags(trace),
