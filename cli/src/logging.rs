@@ -24,7 +24,7 @@ pub enum LogFormat {
 /// A level that is none, before anything else happens.
 pub fn start(global: &Global) -> Result<(), CommandError> {
     let asked = global.log_level.as_deref().map(str::trim).filter(|text| !text.is_empty());
-    let filter = asked.map_or_else(|| ours(by_verbosity(global.verbose)), |text| ours(text));
+    let filter = asked.map_or_else(|| ours(by_verbosity(global.verbose)), ours);
     let filter = EnvFilter::builder().parse(&filter).map_err(|error| {
         let what = format!("`{}` is no log level: {error}", asked.unwrap_or_default());
         CommandError::usage("ME717", what).next("write off, error, warn, info, debug or trace, or target=level pairs")

@@ -70,12 +70,12 @@ impl Board {
     pub(super) fn event(&mut self, run: &RunSnapshot, record: &Recorded, now: Instant) {
         (self.state, self.direction) = (run.state, run.direction);
         match &record.event {
-            Event::StepIntent { step, .. } | Event::UndoIntent { step, .. } => {
-                // A step that is tried again goes on.
-                if self.active.iter().all(|active| active.step != *step) {
-                    let name = run.step_name(*step).to_owned();
-                    self.active.push(Active { step: *step, name, since: now, noted: None });
-                }
+            // A step that is tried again goes on.
+            Event::StepIntent { step, .. } | Event::UndoIntent { step, .. }
+                if self.active.iter().all(|active| active.step != *step) =>
+            {
+                let name = run.step_name(*step).to_owned();
+                self.active.push(Active { step: *step, name, since: now, noted: None });
             }
             Event::StepApplied { step, .. }
             | Event::StepUndone { step, .. }
