@@ -7,16 +7,16 @@ use std::sync::Mutex;
 use migengine_engine::run::state::{Direction, RestReason, RunKind};
 use stateright::{Model, Property};
 
-use super::protocol::Config;
+use super::protocol::{Config, Kind, PIECES};
 use super::server::refused;
-use super::state::{Bad, Db, Exit, Ix, Msg, Row, RowState, Runner, STEPS, State};
+use super::state::{Bad, Db, Exit, Ix, LANES, Msg, Pc, Row, RowState, Runner, STEPS, State, seats_of};
 
 /// What happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
     /// A runner goes on; outcomes reach its disk at once, or wait in memory.
     Advance {
-        runner: usize,
+        seat: usize,
         linger: bool,
     },
     /// A person starts a runner: `apply`, or `apply --resume` when its journal has an unfinished run.
@@ -37,7 +37,7 @@ pub enum Action {
     },
     /// The connection breaks; what was sent may have arrived.
     Cut {
-        runner: usize,
+        seat: usize,
     },
     ServerCrash,
     /// The server refuses what a session asked for.
@@ -96,13 +96,16 @@ impl Protocol {
             tx: [0; STEPS],
             ix: [Ix::Absent; STEPS],
             generation: [false; STEPS],
+            place: [None; STEPS],
+            moved: [[0; PIECES]; STEPS],
             run: None,
         };
         if self.config.run == RunKind::Rollback {
             for (id, kind) in self.config.steps.iter().enumerate() {
                 db.rows[id] = Some(Row { state: RowState::Applied, done: 0, before: None });
-                db.tx[id] = i8::from(*kind != super::protocol::Kind::Index);
-                db.ix[id] = if *kind == super::protocol::Kind::Tx { Ix::Absent } else { Ix::Valid(false) };
+                db.tx[id] = i8::from(kind.transacts());
+                db.ix[id] = if kind.builds() { Ix::Valid(false) } else { Ix::Absent };
+                db.moved[id] = [i8::from(*kind == Kind::Chunked); PIECES];
             }
         }
         let runner =
@@ -113,6 +116,8 @@ impl Protocol {
             replica: (self.config.budget.failover > 0).then_some(db),
             backends: [None; 4],
             runners: [runner(self.config.runs), runner(u8::from(self.config.runners > 1))],
+            lanes: [None; LANES],
+            held: false,
             budget: self.config.budget,
             excused: false,
             reused: false,
@@ -132,11 +137,11 @@ impl Protocol {
             }
         }
         for runner in 0..usize::from(self.config.runners) {
-            if state.can_advance(runner) {
-                actions.push(Action::Advance { runner, linger: false });
-                let at = state.live(runner).and_then(|at| state.backends[at]);
+            for seat in seats_of(runner).filter(|seat| state.can_advance(*seat)) {
+                actions.push(Action::Advance { seat, linger: false });
+                let at = state.live(seat).and_then(|at| state.backends[at]);
                 if at.is_some_and(|backend| matches!(backend.msg, Some(Msg::Do { .. }))) {
-                    actions.push(Action::Advance { runner, linger: true });
+                    actions.push(Action::Advance { seat, linger: true });
                 }
             }
             if self.startable(state, runner) {
@@ -159,11 +164,15 @@ impl Protocol {
             let fold = it.process.and_then(|process| process.fold);
             if it.process.is_some() {
                 push(actions, budget.crash, Action::Crash { runner });
-                let waits = state.live(runner).and_then(|at| state.backends[at]).is_some_and(|b| b.msg.is_some());
-                push(actions, if waits { budget.cut } else { 0 }, Action::Cut { runner });
+                let waits = |seat: &usize| {
+                    state.live(*seat).and_then(|at| state.backends[at]).is_some_and(|backend| backend.msg.is_some())
+                };
+                seats_of(runner).filter(waits).for_each(|seat| push(actions, budget.cut, Action::Cut { seat }));
                 let running = it.process.is_some_and(|process| !process.stop) && fold.is_some();
                 push(actions, if running { budget.stop } else { 0 }, Action::Stop { runner });
-                let alone = state.live(runner).is_none() && fold.is_some_and(|fold| fold.rest.is_none());
+                let alone = state.live(runner).is_none()
+                    && !it.process.is_some_and(|process| matches!(process.pc, Pc::Attend { .. }))
+                    && fold.is_some_and(|fold| fold.rest.is_none());
                 push(actions, if alone { budget.away } else { 0 }, Action::Away { runner });
             } else {
                 let open = it.disk.filter(|fold| !fold.state.is_final());
@@ -176,7 +185,7 @@ impl Protocol {
         for (backend, session) in state.backends.iter().enumerate() {
             let Some(session) = session.filter(|session| session.reply.is_none()) else { continue };
             let Some(msg) = session.msg else { continue };
-            if matches!(msg, Msg::Do { .. } | Msg::PartTx { .. } | Msg::Build { .. } | Msg::Drop { .. }) {
+            if fails(&msg) {
                 push(actions, budget.fail, Action::Refuse { backend });
             }
             if session.lock && matches!(msg, Msg::Do { .. } | Msg::PartTx { .. }) {
@@ -192,23 +201,25 @@ impl Protocol {
     fn perform(&self, state: &mut State, action: Action) {
         let config = &self.config;
         match action {
-            Action::Advance { runner, linger } => state.advance(config, runner, linger),
+            Action::Advance { seat, linger } => state.advance(config, seat, linger),
             Action::Start { runner } => state.start(config, runner, false),
             Action::Serve { backend } => state.exec(config, backend),
             Action::Reap { backend } => state.backends[backend] = None,
             Action::Crash { runner } => {
                 state.budget.crash -= 1;
-                if let Some(at) = state.live(runner) {
-                    let idle = state.backends[at].is_some_and(|backend| backend.msg.is_none());
-                    state.backends[at] = state.backends[at].filter(|_| !idle);
-                    state.backends[at].iter_mut().for_each(|backend| backend.client = false);
+                for seat in seats_of(runner) {
+                    if let Some(at) = state.live(seat) {
+                        let idle = state.backends[at].is_some_and(|backend| backend.msg.is_none());
+                        state.backends[at] = state.backends[at].filter(|_| !idle);
+                        state.backends[at].iter_mut().for_each(|backend| backend.client = false);
+                    }
+                    state.set_driver(seat, None);
                 }
-                state.runners[runner].process = None;
                 state.runners[runner].exit = Exit::Killed;
             }
-            Action::Cut { runner } => {
+            Action::Cut { seat } => {
                 state.budget.cut -= 1;
-                state.cut(config, runner);
+                state.cut(config, seat);
             }
             Action::ServerCrash => {
                 state.budget.server -= 1;
@@ -255,14 +266,15 @@ impl Protocol {
 
     /// All sessions end, and possibly another state of the database comes up.
     fn without_server(&self, state: &mut State, db: Option<Db>) {
-        let msgs = [0, 1].map(|runner| state.live(runner).and_then(|at| state.backends[at]).map(|b| b.msg));
+        // The lanes' loss first: the desk hears of it from them.
+        let msgs = [2, 3, 0, 1].map(|seat| (seat, state.live(seat).and_then(|at| state.backends[at]).map(|b| b.msg)));
         match db {
             Some(db) => state.went_back(db),
             None => state.server_crash(),
         }
-        for (runner, msg) in msgs.into_iter().enumerate() {
+        for (seat, msg) in msgs {
             if let Some(msg) = msg {
-                state.lost(&self.config, runner, msg);
+                state.lost(&self.config, seat, msg);
             }
         }
     }
@@ -270,7 +282,7 @@ impl Protocol {
     fn refuse(&self, state: &mut State, backend: usize) {
         let Some(session) = &mut state.backends[backend] else { return };
         let step = match session.msg {
-            Some(Msg::Do { step, undo, .. } | Msg::PartTx { step, undo, .. }) => {
+            Some(Msg::Do { step, undo, .. } | Msg::PartTx { step, undo, .. } | Msg::Piece { step, undo, .. }) => {
                 state.excused |= undo;
                 step
             }
@@ -310,6 +322,11 @@ impl Protocol {
         }
         false
     }
+}
+
+/// Whether the statement of a script is in it, which the server may refuse.
+fn fails(msg: &Msg) -> bool {
+    matches!(msg, Msg::Do { .. } | Msg::PartTx { .. } | Msg::Piece { .. } | Msg::Build { .. } | Msg::Drop { .. })
 }
 
 fn print_of(state: &State) -> u64 {

@@ -1,5 +1,6 @@
 //! Reconciling with the history, and scripts by parts.
 
+use migengine_engine::chunk::{After, Pass, after_pass};
 use migengine_engine::run::event::Event;
 use migengine_engine::run::evidence::{Finding, IndexFact, Observed, judge};
 use migengine_engine::run::recovery::{
@@ -8,7 +9,7 @@ use migengine_engine::run::recovery::{
 use migengine_engine::run::state::{RestReason, StepState};
 use migengine_engine::sql::{Effect, QualifiedName};
 
-use super::protocol::{Kind, PartKind, Weak};
+use super::protocol::{Kind, PIECES, PartKind, Weak};
 use super::runner::{Act, Ended};
 use super::state::{Ix, Mark, Msg, Parts, Pc, Progress, Reply, Row, RowState, Stage};
 
@@ -171,22 +172,25 @@ impl Act<'_> {
     /// Begins a part, or writes the row that says all are done.
     fn part(&mut self, index: u8, part: u8, before: Option<Ix>) -> Step {
         let (undo, step, mirror) = (self.undo(), self.id(index), self.on_disk());
-        let mut context = Parts { index, part, stage: Stage::Finish, before, sweep: false, done: false };
+        let mut context = Parts { index, part, stage: Stage::Finish, before, sweep: false, done: false, piece: 0 };
         let Some(kind) = self.kind(index).parts(undo).get(usize::from(part)) else {
             self.process.pc = Pc::Parts(context);
             return self.send(Msg::Mark { step, mark: if undo { Mark::Gone } else { Mark::Applied }, mirror });
         };
-        if self.process.stop {
-            self.process.pc = Pc::Loop;
+        if self.stopping() {
+            self.idle();
             self.flush();
             return Ok(());
         }
-        context.stage = if *kind == PartKind::Tx { Stage::Tx } else { Stage::Look };
+        let (stage, msg) = match kind {
+            PartKind::Tx => (Stage::Tx, Msg::PartTx { step, undo, done: part + 1, mirror }),
+            PartKind::Index => (Stage::Look, Msg::Look { step }),
+            PartKind::Opening => (Stage::Tx, Msg::Opening { step, undo, done: part + 1, mirror }),
+            PartKind::Pieces => (Stage::Reach, Msg::Place { step }),
+        };
+        context.stage = stage;
         self.process.pc = Pc::Parts(context);
-        match kind {
-            PartKind::Tx => self.send(Msg::PartTx { step, undo, done: part + 1, mirror }),
-            PartKind::Index => self.send(Msg::Look { step }),
-        }
+        self.send(msg)
     }
 
     pub fn cleaning(&self) -> bool {
@@ -204,12 +208,33 @@ impl Act<'_> {
                 self.note(Event::PartDone { step: at.index.into(), parts_done: u32::from(at.part) + 1 })?;
                 self.part(at.index, at.part + 1, None)
             }
+            (Stage::Reach, Reply::Reached { place }) => self.reached(at, place),
+            (Stage::Piece, _) if self.config.weak == Some(Weak::PlaceApart) => {
+                let to = at.piece + 1;
+                self.process.pc = Pc::Parts(Parts { stage: Stage::Moved, ..at });
+                self.send(Msg::Move { step: self.id(at.index), undo: self.undo(), to })
+            }
+            // The place is read from the database before each piece, and kept nowhere else.
+            (Stage::Piece | Stage::Moved, _) => self.part(at.index, at.part, None),
             (Stage::Look, Reply::Looked { held, ix }) => self.announce(at, held, ix),
             (Stage::Announce, _) if at.sweep => self.stage(at, Stage::Sweep),
             (Stage::Announce | Stage::Sweep, _) if !at.done => self.stage(at, Stage::Send),
             (Stage::Announce | Stage::Sweep | Stage::Send, _) => self.stage(at, Stage::Record),
             (Stage::Finish, _) => self.step_done(false),
-            (Stage::Look, _) => Ok(()),
+            (Stage::Look | Stage::Reach, _) => Ok(()),
+        }
+    }
+
+    /// The next piece, or the record that there is none.
+    fn reached(&mut self, at: Parts, place: u8) -> Step {
+        let through = Pass { number: 1, rows: PIECES as u64 };
+        if usize::from(place) < PIECES {
+            self.process.pc = Pc::Parts(Parts { stage: Stage::Piece, piece: place, ..at });
+            return self.send(Msg::Piece { step: self.id(at.index), undo: self.undo(), from: place });
+        }
+        match after_pass(through, false) {
+            After::Sweep => self.part(at.index, at.part, None),
+            After::Finish => self.stage(at, Stage::Record),
         }
     }
 
@@ -245,9 +270,9 @@ impl Act<'_> {
 
     /// After a refusal: sweep what the statement left.
     fn clean_up(&mut self, at: Parts, now: Ix) -> Step {
-        if self.process.stop {
+        if self.stopping() {
             // Our own cancel: the rest that follows withdraws the intent.
-            self.process.pc = Pc::Loop;
+            self.idle();
             self.flush();
             return Ok(());
         }

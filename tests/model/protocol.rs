@@ -12,13 +12,22 @@ pub enum Kind {
     Index,
     /// A transaction, then the index build.
     TxThenIndex,
+    /// A statement in pieces.
+    Chunked,
 }
+
+/// Pieces of a statement in pieces.
+pub const PIECES: usize = 2;
 
 /// One part of a script by parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartKind {
     Tx,
     Index,
+    /// The place of a statement in pieces is made.
+    Opening,
+    /// Its pieces.
+    Pieces,
 }
 
 impl Kind {
@@ -29,7 +38,18 @@ impl Kind {
             (Self::Index, _) => &[PartKind::Index],
             (Self::TxThenIndex, false) => &[PartKind::Tx, PartKind::Index],
             (Self::TxThenIndex, true) => &[PartKind::Index, PartKind::Tx],
+            (Self::Chunked, _) => &[PartKind::Opening, PartKind::Pieces],
         }
+    }
+
+    /// Whether an index is part of its effect.
+    pub fn builds(self) -> bool {
+        matches!(self, Self::Index | Self::TxThenIndex)
+    }
+
+    /// Whether a transaction of its own is.
+    pub fn transacts(self) -> bool {
+        matches!(self, Self::Tx | Self::TxThenIndex)
     }
 }
 
@@ -48,6 +68,12 @@ pub enum Weak {
     NoFence,
     /// The intent stays in memory until the outcome is there.
     CommitBeforeIntent,
+    /// A piece does not move its place in its own transaction, but in one after it.
+    PlaceApart,
+    /// The lock does not wait for lanes, and lanes are not fenced.
+    NoShare,
+    /// The driver goes on to believe what it knew of a step before a lane had it.
+    StaleProgress,
     /// No predicate: `CREATE INDEX CONCURRENTLY IF NOT EXISTS`, and no error means done.
     IfNotExists,
 }
@@ -65,5 +91,7 @@ pub struct Config {
     /// Runs the first runner may begin.
     pub runs: u8,
     pub unwind_on_failure: bool,
+    /// The first runner has two lanes.
+    pub lanes: bool,
     pub budget: Budget,
 }

@@ -8,14 +8,17 @@ use migengine_engine::run::failure::Failure;
 use migengine_engine::run::recovery::{Standing, standing};
 use migengine_engine::run::state::{Rest, RestReason, RunKind, RunState, StepState};
 
-use super::protocol::{Config, Kind, Weak};
-use super::state::{Backend, Bad, Db, Exit, Fold, Msg, Pc, Process, Progress, Reply, RowState, STEPS, State};
+use super::protocol::{Config, Kind, PIECES, Weak};
+use super::state::{
+    Backend, Bad, Db, Exit, Fold, Msg, Pc, Process, Progress, Reply, RowState, STEPS, State, runner_of,
+};
 
 /// One act of one runner, with everything it can see: its process, its journal and its session.
 pub struct Act<'s> {
     pub state: &'s mut State,
     pub config: &'s Config,
     pub me: usize,
+    pub seat: usize,
     pub process: Process,
 }
 
@@ -26,16 +29,23 @@ pub struct Ended(pub Exit);
 type Step = Result<(), Ended>;
 
 impl State {
-    /// Whether a runner's process can go on: it waits for nothing, or the answer is there.
-    pub fn can_advance(&self, me: usize) -> bool {
-        let waiting = self.live(me).and_then(|at| self.backends[at]);
-        self.runners[me].process.is_some() && waiting.is_none_or(|b| b.msg.is_none() || b.reply.is_some())
+    /// Whether a driver can go on: it waits for nothing, or the answer is there.
+    pub fn can_advance(&self, seat: usize) -> bool {
+        let Some(driver) = self.driver(seat) else { return false };
+        match self.live(seat).and_then(|at| self.backends[at]).filter(|backend| backend.msg.is_some()) {
+            Some(waiting) => waiting.reply.is_some(),
+            None => match driver.pc {
+                Pc::Idle => false,
+                Pc::Attend { due } => self.desk_has_work(&driver, due),
+                _ => true,
+            },
+        }
     }
 
-    /// Lets a runner go on to its next message or its next record on disk.
-    pub fn advance(&mut self, config: &Config, me: usize, linger: bool) {
-        self.act(config, me, |act| {
-            let at = act.state.live(me);
+    /// Lets a driver go on to its next message or its next record on disk.
+    pub fn advance(&mut self, config: &Config, seat: usize, linger: bool) {
+        self.act(config, seat, |act| {
+            let at = act.state.live(seat);
             let answered = at.and_then(|at| act.state.backends[at].as_mut()).and_then(|backend| {
                 let reply = backend.reply.take()?;
                 backend.msg.take().map(|msg| (msg, reply))
@@ -48,18 +58,18 @@ impl State {
     }
 
     /// The line breaks; what the server has received may still be done.
-    pub fn cut(&mut self, config: &Config, me: usize) {
-        let Some(at) = self.live(me) else { return };
+    pub fn cut(&mut self, config: &Config, seat: usize) {
+        let Some(at) = self.live(seat) else { return };
         let msg = self.backends[at].and_then(|backend| backend.msg);
         if let Some(backend) = &mut self.backends[at] {
             backend.client = false;
         }
-        self.lost(config, me, msg);
+        self.lost(config, seat, msg);
     }
 
-    /// A runner finds its session gone.
-    pub fn lost(&mut self, config: &Config, me: usize, msg: Option<Msg>) {
-        self.act(config, me, |act| act.lost(msg));
+    /// A driver finds its session gone.
+    pub fn lost(&mut self, config: &Config, seat: usize, msg: Option<Msg>) {
+        self.act(config, seat, |act| act.lost(msg));
     }
 
     /// A new process with what the journal holds, or without a run.
@@ -92,15 +102,16 @@ impl State {
         self.act(config, me, |act| act.give_up());
     }
 
-    fn act(&mut self, config: &Config, me: usize, what: impl FnOnce(&mut Act<'_>) -> Step) {
-        let Some(process) = self.runners[me].process else { return };
-        let mut act = Act { state: self, config, me, process };
+    pub fn act(&mut self, config: &Config, seat: usize, what: impl FnOnce(&mut Act<'_>) -> Step) {
+        let Some(process) = self.driver(seat) else { return };
+        let me = runner_of(seat);
+        let mut act = Act { state: self, config, me, seat, process };
         let ended = what(&mut act);
         let process = act.process;
-        self.runners[me].process = Some(process);
+        self.set_driver(seat, Some(process));
         if let Err(Ended(exit)) = ended {
-            self.hang_up(me);
-            self.runners[me].process = None;
+            self.hang_up(seat);
+            self.set_driver(seat, None);
             self.runners[me].exit = exit;
             let person = match exit {
                 Exit::Rest(reason) => matches!(reason, RestReason::Diverged | RestReason::Stuck),
@@ -113,8 +124,8 @@ impl State {
     }
 
     /// A session is closed while nothing is under way: the server sees it at once.
-    pub fn hang_up(&mut self, me: usize) {
-        if let Some(at) = self.live(me) {
+    pub fn hang_up(&mut self, seat: usize) {
+        if let Some(at) = self.live(seat) {
             self.backends[at] = None;
         }
     }
@@ -130,6 +141,9 @@ impl Act<'_> {
     }
 
     pub fn note(&mut self, event: Event) -> Step {
+        if self.is_lane() {
+            self.report(&event);
+        }
         let fold = self.process.fold.as_mut().unwrap();
         let held = *fold;
         if fold.fold([event]).is_err() {
@@ -147,7 +161,8 @@ impl Act<'_> {
     }
 
     pub fn flush(&mut self) {
-        let Some(fold) = self.process.fold else { return };
+        let journal = if self.is_lane() { self.desk() } else { Some(self.process) };
+        let Some(fold) = journal.and_then(|journal| journal.fold) else { return };
         let runner = &mut self.state.runners[self.me];
         runner.disk = Some(fold);
         runner.floor = runner.floor.max(fold.epoch);
@@ -171,11 +186,12 @@ impl Act<'_> {
     }
 
     pub fn send(&mut self, msg: Msg) -> Step {
-        let at = self.state.live(self.me).or_else(|| {
+        if self.is_lane() && self.state.live(self.seat).is_none() {
+            return self.lost(Some(msg));
+        }
+        let at = self.state.live(self.seat).or_else(|| {
             let free = self.state.backends.iter().position(Option::is_none)?;
-            let runner = u8::try_from(self.me).ok()?;
-            self.state.backends[free] =
-                Some(Backend { runner, epoch: 0, lock: false, client: true, phase: 0, msg: None, reply: None });
+            self.state.backends[free] = Some(Backend::new(self.seat));
             Some(free)
         });
         // More sessions than the model has room for: the runner waits for one to go.
@@ -186,9 +202,9 @@ impl Act<'_> {
     }
 
     /// Without a session the server learns of it at once.
-    fn drop_session(&mut self) {
+    pub fn drop_session(&mut self) {
         self.process.session = false;
-        self.state.hang_up(self.me);
+        self.state.hang_up(self.seat);
     }
 
     fn loop_top(&mut self) -> Step {
@@ -196,7 +212,9 @@ impl Act<'_> {
             Pc::Open => self.acquire(),
             Pc::Closing => self.end(),
             Pc::Pipe => self.pipe(),
-            Pc::Parts(_) | Pc::Loop => self.decide(),
+            Pc::Attend { due } => self.attend(due),
+            Pc::Given => self.take_up(),
+            Pc::Parts(_) | Pc::Loop | Pc::Idle | Pc::Mirroring => self.decide(),
         }
     }
 
@@ -217,8 +235,12 @@ impl Act<'_> {
                 Ok(())
             }
             Next::Reconcile => self.reconcile(),
+            Next::Apply(steps) if self.config.lanes && steps.len() > 1 && self.me == 0 => self.side_by_side(),
             Next::Apply(steps) | Next::Undo(steps) => self.write_intents(&steps),
             Next::Failed(step) if self.config.unwind_on_failure => {
+                if self.config.fixed && self.config.weak != Some(Weak::StaleProgress) {
+                    self.process.progress = [None; STEPS];
+                }
                 self.record(Event::UnwindStarted { reason: step.to_string() })
             }
             Next::Failed(step) => self.rest(RestReason::Failed, Some(step)),
@@ -261,7 +283,7 @@ impl Act<'_> {
         self.rest(if step.is_some() { RestReason::InDoubt } else { RestReason::Interrupted }, step)
     }
 
-    fn write_intents(&mut self, steps: &[u32]) -> Step {
+    pub fn write_intents(&mut self, steps: &[u32]) -> Step {
         let (content, tokens) = (Digest::ZERO, Digest::ZERO);
         let undo = self.fold().unwinding();
         self.process.queue = [None; STEPS];
@@ -280,15 +302,16 @@ impl Act<'_> {
         Ok(())
     }
 
-    /// What the mirror may carry: what is on disk.
-    pub fn on_disk(&self) -> Fold {
-        self.state.runners[self.me].disk.unwrap_or(self.fold())
+    /// What the mirror may carry: what is on disk. Lanes have no records.
+    pub fn on_disk(&self) -> Option<Fold> {
+        (!self.is_lane()).then(|| self.state.runners[self.me].disk.unwrap_or(self.fold()))
     }
 
     /// The next step of the queue.
     pub fn pipe(&mut self) -> Step {
-        let Some(index) = self.process.queue[0].filter(|_| !self.process.stop) else {
-            self.process.pc = Pc::Loop;
+        let Some(index) = self.process.queue[0].filter(|_| !self.stopping() && !self.held()) else {
+            self.withdraw()?;
+            self.idle();
             self.flush();
             return Ok(());
         };
@@ -315,6 +338,7 @@ impl Act<'_> {
             (Msg::Do { .. }, _) => self.faulted(),
             (Msg::Verify, Reply::Read { db }) => self.verified(&db),
             (Msg::Publish { .. }, _) => self.end(),
+            (Msg::Mirror { .. }, reply) => self.mirrored(reply),
             (_, reply) => self.part_answered(reply),
         }
     }
@@ -427,8 +451,8 @@ impl Act<'_> {
 
     /// The server refused; it certainly did nothing of what was asked.
     pub fn faulted(&mut self) -> Step {
-        self.process.pc = Pc::Loop;
         let failed = u32::from(self.process.queue[0].unwrap_or_default());
+        self.idle();
         let failure = Box::new(Failure::default());
         let undo = self.fold().unwinding();
         self.note(if undo {
@@ -445,12 +469,16 @@ impl Act<'_> {
         Ok(())
     }
 
-    fn lost(&mut self, msg: Option<Msg>) -> Step {
+    pub fn lost(&mut self, msg: Option<Msg>) -> Step {
         self.process.session = false;
         match msg {
             None => Ok(()),
             Some(Msg::Verify) => Ok(()),
             Some(Msg::Publish { .. }) => self.end(),
+            Some(Msg::Mirror { .. }) => {
+                self.unmirrored();
+                Ok(())
+            }
             Some(Msg::Read | Msg::LockRead | Msg::Raise { .. }) => {
                 if self.process.pc == Pc::Open {
                     return Err(Ended(Exit::Killed));
@@ -459,8 +487,8 @@ impl Act<'_> {
             }
             Some(_) if self.cleaning() => self.faulted(),
             Some(_) => {
-                self.process.pc = Pc::Loop;
                 let step = self.process.queue[0].unwrap_or_default().into();
+                self.idle();
                 self.record(Event::StepInDoubt { step, message: String::new() })
             }
         }
@@ -488,9 +516,14 @@ impl Act<'_> {
         for step in &fold.steps[..usize::from(fold.len)] {
             let id = usize::from(step.id);
             let kind = self.config.steps[id];
-            let there = (db.tx[id] == 1 || kind == Kind::Index)
-                && (matches!(db.ix[id], super::state::Ix::Valid(_)) || kind == Kind::Tx);
-            let gone = db.tx[id] == 0 && db.ix[id] == super::state::Ix::Absent && db.rows[id].is_none();
+            let pieces = i8::from(kind == Kind::Chunked);
+            let there = (db.tx[id] == 1 || !kind.transacts())
+                && (matches!(db.ix[id], super::state::Ix::Valid(_)) || !kind.builds())
+                && db.moved[id] == [pieces; PIECES];
+            let gone = db.tx[id] == 0
+                && db.ix[id] == super::state::Ix::Absent
+                && db.moved[id] == [0; PIECES]
+                && db.rows[id].is_none();
             if !fold.unwinding() && !there {
                 self.state.blame(Bad::CommittedNotInEffect);
             }

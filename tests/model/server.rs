@@ -5,7 +5,7 @@ use super::state::{Backend, Bad, Db, Fold, Ix, Mark, Msg, Reply, Row, RowState, 
 
 /// Whether a message changes what a superseded runner must not change.
 fn writes(msg: &Msg) -> bool {
-    !matches!(msg, Msg::Read | Msg::LockRead | Msg::Raise { .. } | Msg::Look { .. } | Msg::Verify)
+    !matches!(msg, Msg::Read | Msg::LockRead | Msg::Raise { .. } | Msg::Look { .. } | Msg::Place { .. } | Msg::Verify)
 }
 
 impl State {
@@ -22,7 +22,7 @@ impl State {
             }
             self.replica = self.replica.map(|_| before);
         }
-        if self.db.tx.iter().any(|count| !(0..=1).contains(count)) {
+        if self.db.tx.iter().chain(self.db.moved.iter().flatten()).any(|count| !(0..=1).contains(count)) {
             self.blame(Bad::AppliedTwice);
         }
         let known = self.runners[usize::from(backend.runner)].known;
@@ -32,12 +32,18 @@ impl State {
     }
 
     fn perform(&mut self, config: &Config, at: usize, backend: &mut Backend, msg: Msg) -> Option<Reply> {
-        let fenced = config.weak != Some(Weak::NoFence) && backend.epoch != self.db.epoch;
+        let blind = match config.weak {
+            Some(Weak::NoFence) => true,
+            Some(Weak::NoShare) => backend.share,
+            _ => false,
+        };
+        let fenced = !blind && backend.epoch != self.db.epoch;
         match msg {
             Msg::Read | Msg::Verify => Some(Reply::Read { db: self.db }),
             Msg::LockRead => {
                 let others = self.backends.iter().enumerate().filter(|(index, _)| *index != at);
-                let taken = others.filter_map(|(_, other)| *other).any(|other| other.lock);
+                let shares = config.weak != Some(Weak::NoShare);
+                let taken = others.filter_map(|(_, other)| *other).any(|other| other.lock || (shares && other.share));
                 if taken && config.weak != Some(Weak::NoLock) {
                     return Some(Reply::Busy);
                 }
@@ -58,7 +64,12 @@ impl State {
                 self.replica = self.replica.map(|_| self.db);
                 Some(Reply::Epoch { db: self.db })
             }
-            Msg::Look { step } => Some(Reply::Looked { held: backend.lock, ix: self.db.ix[usize::from(step)] }),
+            Msg::Look { step } => {
+                Some(Reply::Looked { held: backend.lock || backend.share, ix: self.db.ix[usize::from(step)] })
+            }
+            Msg::Place { step } => {
+                Some(Reply::Reached { place: self.db.place[usize::from(step)].map_or(0, |(_, place)| place) })
+            }
             Msg::Build { step } => self.build(config, backend, usize::from(step)),
             Msg::Drop { step } => self.drop(backend, usize::from(step)),
             Msg::Publish { mirror } => {
@@ -71,6 +82,10 @@ impl State {
                 Some(Reply::Ok)
             }
             _ if fenced => Some(refused(&self.db, 0)),
+            Msg::Mirror { mirror } => {
+                self.mirror(backend.runner, &mirror);
+                Some(Reply::Ok)
+            }
             Msg::Do { step, undo, mirror } => {
                 let step = usize::from(step);
                 let mark = if undo { Mark::Gone } else { Mark::Applied };
@@ -78,19 +93,30 @@ impl State {
                     return Some(refused(&self.db, step));
                 }
                 self.db.tx[step] += if undo { -1 } else { 1 };
-                self.mirror(backend.runner, &mirror);
+                self.carried(backend.runner, mirror);
                 Some(Reply::Ok)
             }
             Msg::PartTx { step, undo, done, mirror } => {
                 let step = usize::from(step);
                 self.mark(config, step, Mark::Parts { undo, done, before: None });
                 self.db.tx[step] += if undo { -1 } else { 1 };
-                self.mirror(backend.runner, &mirror);
+                self.carried(backend.runner, mirror);
+                Some(Reply::Ok)
+            }
+            Msg::Opening { step, undo, done, mirror } => {
+                self.mark(config, usize::from(step), Mark::Parts { undo, done, before: None });
+                self.db.place[usize::from(step)] = Some((undo, 0));
+                self.carried(backend.runner, mirror);
+                Some(Reply::Ok)
+            }
+            Msg::Piece { step, undo, from } => Some(self.piece(config, usize::from(step), undo, from)),
+            Msg::Move { step, undo, to } => {
+                self.db.place[usize::from(step)] = Some((undo, to));
                 Some(Reply::Ok)
             }
             Msg::Mark { step, mark, mirror } => {
                 self.mark(config, usize::from(step), mark);
-                self.mirror(backend.runner, &mirror);
+                self.carried(backend.runner, mirror);
                 Some(Reply::Ok)
             }
         }
@@ -117,6 +143,28 @@ impl State {
                 }
                 u8::from(allowed)
             }
+        }
+    }
+
+    /// Compare and set: a piece moves its place only from where it began. A reverse script finds the rows that were reached
+    /// by themselves.
+    fn piece(&mut self, config: &Config, step: usize, undo: bool, from: u8) -> Reply {
+        let apart = config.weak == Some(Weak::PlaceApart);
+        if !apart && self.db.place[step] != Some((undo, from)) {
+            return refused(&self.db, step);
+        }
+        let moved = &mut self.db.moved[step][usize::from(from)];
+        *moved = if undo { 0 } else { *moved + 1 };
+        if !apart {
+            self.db.place[step] = Some((undo, from + 1));
+        }
+        Reply::Ok
+    }
+
+    /// The records that a transaction carries; a lane's carries none.
+    fn carried(&mut self, runner: u8, records: Option<Fold>) {
+        if let Some(fold) = records {
+            self.mirror(runner, &fold);
         }
     }
 
@@ -182,7 +230,10 @@ impl State {
 /// The forward step a message would bring into effect.
 fn forward(msg: &Msg) -> Option<u8> {
     match msg {
-        Msg::Do { step, undo: false, .. } | Msg::PartTx { step, undo: false, .. } | Msg::Build { step } => Some(*step),
+        Msg::Do { step, undo: false, .. }
+        | Msg::PartTx { step, undo: false, .. }
+        | Msg::Piece { step, undo: false, .. }
+        | Msg::Build { step } => Some(*step),
         _ => None,
     }
 }

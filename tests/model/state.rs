@@ -9,8 +9,16 @@ use migengine_engine::run::state::{
 };
 use migengine_engine::run::transition::IllegalEvent;
 
+use super::protocol::PIECES;
+
 /// Steps of the plan.
 pub const STEPS: usize = 2;
+
+/// Lanes of the first runner.
+pub const LANES: usize = 2;
+
+/// A driver: the runners' own, then the lanes of the first one.
+pub const FIRST_LANE: usize = 2;
 
 /// A concurrently built index. The flag tells one build from the one before it, as an OID does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,6 +60,10 @@ pub struct Db {
     pub tx: [i8; STEPS],
     pub ix: [Ix; STEPS],
     pub generation: [bool; STEPS],
+    /// How far the pieces of a step have come, in which direction.
+    pub place: [Option<(bool, u8)>; STEPS],
+    /// How often each piece is in effect.
+    pub moved: [[i8; PIECES]; STEPS],
     pub run: Option<RunRow>,
 }
 
@@ -61,15 +73,65 @@ pub struct Db {
 pub enum Msg {
     Read,
     LockRead,
-    Raise { run: u8 },
-    Do { step: u8, undo: bool, mirror: Fold },
-    PartTx { step: u8, undo: bool, done: u8, mirror: Fold },
-    Look { step: u8 },
-    Mark { step: u8, mark: Mark, mirror: Fold },
-    Build { step: u8 },
-    Drop { step: u8 },
+    Raise {
+        run: u8,
+    },
+    Do {
+        step: u8,
+        undo: bool,
+        mirror: Option<Fold>,
+    },
+    PartTx {
+        step: u8,
+        undo: bool,
+        done: u8,
+        mirror: Option<Fold>,
+    },
+    Look {
+        step: u8,
+    },
+    Mark {
+        step: u8,
+        mark: Mark,
+        mirror: Option<Fold>,
+    },
+    Build {
+        step: u8,
+    },
+    Drop {
+        step: u8,
+    },
+    /// The part that makes a place, with its record.
+    Opening {
+        step: u8,
+        undo: bool,
+        done: u8,
+        mirror: Option<Fold>,
+    },
+    /// Where the pieces have come.
+    Place {
+        step: u8,
+    },
+    /// One piece, and its place if nothing is taken away.
+    Piece {
+        step: u8,
+        undo: bool,
+        from: u8,
+    },
+    /// The place alone.
+    Move {
+        step: u8,
+        undo: bool,
+        to: u8,
+    },
+    /// The records that lanes' transactions do not carry.
+    Mirror {
+        mirror: Fold,
+    },
     Verify,
-    Publish { mirror: Fold },
+    Publish {
+        mirror: Fold,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,6 +148,7 @@ pub enum Reply {
     Read { db: Db },
     Epoch { db: Db },
     Looked { held: bool, ix: Ix },
+    Reached { place: u8 },
     Refused { ix: Ix },
 }
 
@@ -95,10 +158,23 @@ pub struct Backend {
     pub runner: u8,
     pub epoch: u8,
     pub lock: bool,
+    /// A lane's share of the lock.
+    pub share: bool,
+    /// Which of the runner's drivers has it.
+    pub seat: u8,
     pub client: bool,
     pub phase: u8,
     pub msg: Option<Msg>,
     pub reply: Option<Reply>,
+}
+
+impl Backend {
+    /// A fresh session of a driver.
+    pub fn new(seat: usize) -> Self {
+        let (runner, seat) = (runner_of(seat) as u8, seat as u8);
+        let (lock, share) = (false, false);
+        Self { runner, epoch: 0, lock, share, seat, client: true, phase: 0, msg: None, reply: None }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -145,6 +221,16 @@ pub enum Pc {
     Pipe,
     Parts(Parts),
     Closing,
+    /// The records are on their way to the database; lanes begin after that.
+    Mirroring,
+    /// The desk: lanes are at work. Whether there are records that the database lacks.
+    Attend {
+        due: bool,
+    },
+    /// A lane without a step.
+    Idle,
+    /// A lane with steps whose intents are to be written.
+    Given,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -155,11 +241,16 @@ pub struct Parts {
     pub before: Option<Ix>,
     pub sweep: bool,
     pub done: bool,
+    /// The piece under way.
+    pub piece: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
     Tx,
+    Reach,
+    Piece,
+    Moved,
     Look,
     Announce,
     Sweep,
@@ -244,6 +335,10 @@ pub struct State {
     pub replica: Option<Db>,
     pub backends: [Option<Backend>; 4],
     pub runners: [Runner; 2],
+    /// Lanes of the first runner: drivers with a session of their own each, whose journal is its process.
+    pub lanes: [Option<Process>; LANES],
+    /// No further step is begun by a lane.
+    pub held: bool,
     pub budget: Budget,
     /// A fault after which a person may have to be asked has happened.
     pub excused: bool,
@@ -369,13 +464,39 @@ impl Fold {
 }
 
 impl State {
-    pub fn live(&self, runner: usize) -> Option<usize> {
+    /// The session of a driver.
+    pub fn live(&self, seat: usize) -> Option<usize> {
         self.backends
             .iter()
-            .position(|backend| backend.is_some_and(|backend| backend.client && usize::from(backend.runner) == runner))
+            .position(|backend| backend.is_some_and(|backend| backend.client && usize::from(backend.seat) == seat))
+    }
+
+    /// The driver's part of its process.
+    pub fn driver(&self, seat: usize) -> Option<Process> {
+        match seat.checked_sub(FIRST_LANE) {
+            Some(lane) => self.lanes[lane],
+            None => self.runners[seat].process,
+        }
+    }
+
+    pub fn set_driver(&mut self, seat: usize, process: Option<Process>) {
+        match seat.checked_sub(FIRST_LANE) {
+            Some(lane) => self.lanes[lane] = process,
+            None => self.runners[seat].process = process,
+        }
     }
 
     pub fn blame(&mut self, bad: Bad) {
         self.bad.get_or_insert(bad);
     }
+}
+
+/// The runner that a driver belongs to.
+pub fn runner_of(seat: usize) -> usize {
+    if seat < FIRST_LANE { seat } else { 0 }
+}
+
+/// The drivers that a runner may have.
+pub fn seats_of(runner: usize) -> impl Iterator<Item = usize> {
+    (0..FIRST_LANE + LANES).filter(move |seat| runner_of(*seat) == runner)
 }
