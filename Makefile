@@ -6,7 +6,7 @@
 # make bench-rehearse  200 small migrations, forward, back and forward again, and unchanged
 # make bench-traffic  what the application notices of a migration, against psql (takes some minutes)
 # make image   builds the container image and weighs it (wants Docker)
-# make torture kills the program and its server at every point and at random; see ROUNDS, SEED, STRIDE and ONLY below
+# make torture kills the program and its server at every point and at random; ROUNDS=10000 for all of it, see below
 #
 # Each target first installs PostgreSQL server binaries where they are missing, and says so.
 
@@ -73,16 +73,23 @@ image:
 
 ROUNDS ?= 100
 SEED ?=
-# Every n-th case of the exhaustive rows (WIRE_STRIDE: of the cuts), and the rows to try, such as ONLY=1,8.
+# The rows of the table to try, such as ONLY=1,8; every n-th case of a row only (the table says for which row each is);
+# one kind of step in the kill matrix; how many servers are tortured at once.
+ONLY ?=
 STRIDE ?=
 WIRE_STRIDE ?=
+BYTE_STRIDE ?=
+EVERY_BYTE_STRIDE ?=
 PROGRAM_STRIDE ?=
-ONLY ?=
+DAMAGE_STRIDE ?=
+KIND ?=
+WORKERS ?=
+TORTURE = ROUNDS SEED ONLY STRIDE WIRE_STRIDE BYTE_STRIDE EVERY_BYTE_STRIDE PROGRAM_STRIDE DAMAGE_STRIDE KIND WORKERS
 
-# A debug build: release builds have no crash points.
+# Optimised, with crash points (release builds have none). What is not given stays out of the environment.
 torture: postgres
-	ROUNDS='$(ROUNDS)' SEED='$(SEED)' STRIDE='$(STRIDE)' WIRE_STRIDE='$(WIRE_STRIDE)' PROGRAM_STRIDE='$(PROGRAM_STRIDE)' ONLY='$(ONLY)' \
-		$(CARGO) test --locked --package migengine --test torture torture -- --ignored --nocapture
+	$(foreach name,$(TORTURE),$(if $($(name)),$(name)='$($(name))')) \
+		$(CARGO) test --locked --profile torture --package migengine --test torture torture -- --ignored --exact --nocapture
 
 postgres:
 	@scripts/need-postgres.sh

@@ -30,6 +30,8 @@ pub struct Options {
     pub bin: Option<PathBuf>,
     /// Files to put into the data folder, such as certificates: name and content. Their mode is 0600.
     pub files: Vec<(String, String)>,
+    /// Where its folder is made; `/tmp` where nothing is named. Short, because the path of a socket has to be.
+    pub parent: Option<PathBuf>,
 }
 
 /// A running server. Dropping it ends the server and removes its folder.
@@ -82,8 +84,8 @@ impl Cluster {
             None => find::find().unwrap_or_else(|e| panic!("{e}")),
         };
         let user = ServerUser::current().unwrap();
-        // Short, because the path of a socket has to be; reachable for the server's user.
-        let dir = template::own_dir(&user, Path::new("/tmp"), "me-test-");
+        let parent = options.parent.as_deref().unwrap_or(Path::new("/tmp"));
+        let dir = template::own_dir(&user, parent, "me-test-");
         let watchdog = Some(watchdog(&dir, &user));
         let data = template::copy_to(&dir, &install, &user);
         let port = if options.tcp { free_port() } else { place::PORT };

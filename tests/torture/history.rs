@@ -10,9 +10,10 @@ use migengine_cli::embedded::ServerUser;
 use nix::sys::signal::Signal;
 
 use super::kinds::{KINDS, Kind};
-use super::lab::{Lab, Scratch, Table, run};
+use super::lab::{Lab, Scratch, run};
 use super::matrix::copy_dir;
 use super::oracle;
+use super::table::Table;
 use crate::support::process::{signal, wait_until};
 use crate::support::{Output, Project};
 
@@ -59,7 +60,7 @@ fn restored(lab: &Lab, case: &(usize, bool)) -> Result<(), String> {
     let backup = lab.copy(&db.name);
     run(&project, then, &[]).expect(0);
     let name = db.name.clone();
-    drop(db);
+    db.remove();
     lab.sql("postgres", &format!("ALTER DATABASE {} RENAME TO {name}", backup.name));
     std::mem::forget(backup);
     let db = Scratch { lab, name };

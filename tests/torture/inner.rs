@@ -1,8 +1,8 @@
-//! Row 3 whole: the line breaks after every single byte of a run, up and down, for every kind of step. A process for
-//! each of them would take days, so the engine runs inside this one, with the same protocol and a journal in memory whose
-//! second handle is what a second process would find. The database is used again: each case ends where it began.
+//! The engine inside this process, for row 3: the same protocol with a journal in memory, whose second handle is what a
+//! second process would find. The database is used again: each case ends where it began.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use migengine_cli::project::load;
@@ -25,22 +25,20 @@ use migengine_engine::run::transition::fold;
 use migengine_journal::MemoryJournal;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-use super::kinds::{KINDS, Kind};
-use super::lab::{Lab, Scratch, Table};
+use super::kinds::Kind;
+use super::lab::Scratch;
 use super::matrix::Way;
 use super::oracle::{SHAPE, same};
-use super::proxy::{Harm, Plan as Cut, Proxy, Side};
+use super::proxy::{Plan as Cut, Proxy, Side};
 use super::wire::socket;
 use crate::support::Project;
 
-/// Cuts that share a copy of the database.
-const BATCH: u64 = 200;
 /// How long anything may take that nothing stands in the way of.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What follows a cut. Consecutive bytes take turns, so that every message that is cut meets all of them.
+/// What follows a cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
+pub enum Then {
     /// The same process connects again.
     Reconnect,
     /// The process is gone, another one resumes.
@@ -49,28 +47,60 @@ enum Then {
     Unwind,
 }
 
-const THEN: [Then; 3] = [Then::Reconnect, Then::Resume, Then::Unwind];
+/// All of it.
+pub const THEN: [Then; 3] = [Then::Reconnect, Then::Resume, Then::Unwind];
 
 /// The engine as a process would have it: what the planner made of the files, and the database.
-struct Stage<'l> {
-    db: Scratch<'l>,
+pub struct Stage<'l> {
+    db: &'l Scratch<'l>,
     direct: Target,
     schema: SchemaName,
     scripts: Vec<StepScripts>,
     plans: BTreeMap<&'static str, Plan>,
+    /// Asks the oracle's questions.
     watch: Client,
+    /// Tells the database what a later command would tell it.
+    teller: Session,
     before: String,
     after: String,
     ids: String,
     tags: Vec<&'static str>,
 }
 
-struct Mute;
+/// Bytes and messages of a run, to the server and from it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extent {
+    pub bytes: [u64; 2],
+    pub messages: [u64; 2],
+}
 
-impl Observer for Mute {
+impl Extent {
+    fn of(proxy: &Proxy) -> Self {
+        let both = [Side::Up, Side::Down];
+        Self { bytes: both.map(|side| proxy.bytes(side)), messages: both.map(|side| proxy.messages(side)) }
+    }
+}
+
+/// Notes how far the line had come when the lock was taken, where it is asked to.
+struct Watcher<'p> {
+    proxy: Option<&'p Proxy>,
+    locked: Mutex<Extent>,
+}
+
+impl<'p> Watcher<'p> {
+    fn new(proxy: Option<&'p Proxy>) -> Self {
+        Self { proxy, locked: Mutex::default() }
+    }
+}
+
+impl Observer for Watcher<'_> {
     fn event(&self, _: &RunSnapshot, _: &Recorded) {}
     fn say(&self, _: &str) {}
-    fn point(&self, _: Point) {}
+    fn point(&self, point: Point) {
+        if let Some(proxy) = self.proxy.filter(|_| point == Point::LockAfter) {
+            *self.locked.lock().unwrap_or_else(PoisonError::into_inner) = Extent::of(proxy);
+        }
+    }
 }
 
 fn now() -> Timestamp {
@@ -86,18 +116,27 @@ fn target(url: &str) -> Target {
 }
 
 async fn rows(client: &Client, sql: &str) -> Result<String, String> {
-    let mut lines = Vec::new();
+    answers(client, sql).await.map(|answers| answers.concat())
+}
+
+/// The rows of each of several statements, in one round trip.
+async fn answers(client: &Client, sql: &str) -> Result<Vec<String>, String> {
+    let (mut all, mut lines) = (Vec::new(), Vec::new());
     for message in client.simple_query(sql).await.map_err(words)? {
-        if let SimpleQueryMessage::Row(row) = message {
-            lines.push((0..row.len()).map(|at| row.get(at).unwrap_or("")).collect::<Vec<_>>().join("|"));
+        match message {
+            SimpleQueryMessage::Row(row) => {
+                lines.push((0..row.len()).map(|at| row.get(at).unwrap_or("")).collect::<Vec<_>>().join("|"));
+            }
+            SimpleQueryMessage::CommandComplete(_) => all.push(std::mem::take(&mut lines).join("\n")),
+            _ => {}
         }
     }
-    Ok(lines.join("\n"))
+    Ok(all)
 }
 
 impl<'l> Stage<'l> {
     /// A fresh database with the engine's tables, and the plans of a kind in both directions.
-    async fn new(db: Scratch<'l>, kind: &Kind) -> Result<Self, String> {
+    pub async fn new(db: &'l Scratch<'l>, kind: &Kind) -> Result<Self, String> {
         let lab = db.lab;
         let direct = target(&db.url());
         let schema = SchemaName::new("migengine").map_err(words)?;
@@ -118,7 +157,10 @@ impl<'l> Stage<'l> {
         let forward = plan_apply(&graph, &history, &ApplyTarget::All, Policy::default()).map_err(words)?.plan;
         let scripts = sources::scripts(&files, &Kept::default(), &forward.run_steps(), &graph);
         let ids = forward.run_steps().iter().map(|step| step.id.to_string()).collect::<Vec<_>>().join("\n");
-        let before = rows(&client, SHAPE).await?;
+        // The same question thousands of times: planned once.
+        rows(&client, &format!("PREPARE shape AS {SHAPE}")).await?;
+        let before = rows(&client, "EXECUTE shape").await?;
+        let teller = Session::open(&direct, &schema, "teller", &settings()).await.map_err(words)?;
         let mut stage = Self {
             db,
             direct,
@@ -126,6 +168,7 @@ impl<'l> Stage<'l> {
             scripts,
             plans: BTreeMap::from([("Forward", forward)]),
             watch: client,
+            teller,
             before,
             after: String::new(),
             ids,
@@ -133,7 +176,7 @@ impl<'l> Stage<'l> {
         };
         let journal = MemoryJournal::new();
         stage.to_the_end(&journal, Way::Forward, false).await?;
-        stage.after = rows(&stage.watch, SHAPE).await?;
+        stage.after = rows(&stage.watch, "EXECUTE shape").await?;
         let session = Session::open(&stage.direct, &stage.schema, "migengine", &settings()).await.map_err(words)?;
         let state = read(&session.client, &stage.schema).await.map_err(words)?;
         drop(session);
@@ -143,7 +186,11 @@ impl<'l> Stage<'l> {
         let back = plan_rollback(&graph, &history, &last, false).map_err(words)?.plan;
         stage.plans.insert("Back", back);
         stage.to_the_end(&journal, Way::Back, false).await?;
-        same("schema and data after an undisturbed way back", &rows(&stage.watch, SHAPE).await?, &stage.before)?;
+        same(
+            "schema and data after an undisturbed way back",
+            &rows(&stage.watch, "EXECUTE shape").await?,
+            &stage.before,
+        )?;
         rows(&stage.watch, "TRUNCATE counter").await?;
         Ok(stage)
     }
@@ -155,7 +202,7 @@ impl<'l> Stage<'l> {
         journal: &MemoryJournal,
         way: Way,
         unwind: bool,
-        patience: Duration,
+        (patience, observer): (Duration, &Watcher<'_>),
     ) -> Result<RunSnapshot, String> {
         let session = Session::open(target, &self.schema, "migengine", &settings()).await.map_err(words)?;
         let state = read(&session.client, &self.schema).await.map_err(words)?;
@@ -195,7 +242,7 @@ impl<'l> Stage<'l> {
             target,
             schema: &self.schema,
             options: &options,
-            observer: &Mute,
+            observer,
             clock: &now,
             stop: stopped,
             journal_epoch: runs.iter().filter_map(|run| run.epoch).max(),
@@ -267,7 +314,7 @@ impl<'l> Stage<'l> {
     async fn to_the_end(&self, journal: &MemoryJournal, way: Way, unwind: bool) -> Result<(), String> {
         let mut log = String::new();
         for _ in 0..4 {
-            match self.process(&self.direct, journal, way, unwind, PATIENCE).await {
+            match self.process(&self.direct, journal, way, unwind, (PATIENCE, &Watcher::new(None))).await {
                 Ok(run) if run.state.is_final() => return Ok(()),
                 Ok(run) => log += &format!("rests: {:?}\n", run.rest),
                 Err(error) if unwind && error == "nothing is open" => return Ok(()),
@@ -278,12 +325,12 @@ impl<'l> Stage<'l> {
         Err(format!("it did not come to an end\n{log}"))
     }
 
-    /// A run whose line breaks, and what follows. Returns whether it was taken back.
-    async fn cut(&self, journal: &MemoryJournal, way: Way, cut: Cut, then: Then) -> Result<bool, String> {
+    /// A run whose line breaks, and what follows. Returns whether the line broke, and whether the run was taken back.
+    async fn cut(&self, journal: &MemoryJournal, way: Way, cut: Cut, then: Then) -> Result<(bool, bool), String> {
         let proxy = Proxy::start(socket(self.db.lab), cut);
         let broken = target(&proxy.url(&self.db.name));
         let patience = if then == Then::Reconnect { PATIENCE } else { Duration::ZERO };
-        let first = self.process(&broken, journal, way, false, patience).await;
+        let first = self.process(&broken, journal, way, false, (patience, &Watcher::new(None))).await;
         if let Some(bug) = first.as_ref().err().filter(|error| error.starts_with("a bug")) {
             return Err(bug.clone());
         }
@@ -297,17 +344,19 @@ impl<'l> Stage<'l> {
         // What was not told in time is told by the next command, once the server is through with the broken line: until then
         // it may still commit what had arrived.
         self.quiet().await?;
-        let session = Session::open(&self.direct, &self.schema, "migengine", &settings()).await.map_err(words)?;
-        let ledger = read(&session.client, &self.schema).await.map_err(words)?.ledger.unwrap_or_default();
-        self.tell(&session, &ledger, journal, &fold_all(journal).await?).await?;
-        Ok(unwind)
+        let ledger = read(&self.teller.client, &self.schema).await.map_err(words)?.ledger.unwrap_or_default();
+        self.tell(&self.teller, &ledger, journal, &fold_all(journal).await?).await?;
+        Ok((proxy.harmed(), unwind))
     }
 
-    async fn bytes(&self, way: Way) -> Result<(u64, u64), String> {
+    /// An undisturbed run: how far it had come when it had the lock, and at its end.
+    pub async fn extents(&self, way: Way) -> Result<(Extent, Extent), String> {
         let proxy = Proxy::start(socket(self.db.lab), None);
         let through = target(&proxy.url(&self.db.name));
-        self.process(&through, &MemoryJournal::new(), way, false, PATIENCE).await?;
-        Ok((proxy.bytes(Side::Up), proxy.bytes(Side::Down)))
+        let watcher = Watcher::new(Some(&proxy));
+        self.process(&through, &MemoryJournal::new(), way, false, (PATIENCE, &watcher)).await?;
+        let locked = *watcher.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok((locked, Extent::of(&proxy)))
     }
 
     /// Waits until no session and no lock of ours is left: the server notices a broken line in its own time.
@@ -331,54 +380,60 @@ impl<'l> Stage<'l> {
     /// Everything that must hold between runs.
     async fn check(&self, journal: &MemoryJournal, applied: bool, undone: bool) -> Result<(), String> {
         self.quiet().await?;
-        same("schema and data", &rows(&self.watch, SHAPE).await?, if applied { &self.after } else { &self.before })?;
-        let counts = "SELECT tag, count(*) FILTER (WHERE way = 'up'), count(*) FILTER (WHERE way = 'down') \
-            FROM counter GROUP BY 1 ORDER BY 1";
-        let counted = rows(&self.watch, counts).await?;
+        let found = answers(&self.watch, CHECK).await?;
+        let [shape, counted, history, open, records] = found.as_slice() else {
+            return Err(format!("{} answers", found.len()));
+        };
+        same("schema and data", shape, if applied { &self.after } else { &self.before })?;
         let once = |down: u32| self.tags.iter().map(|tag| format!("{tag}|1|{down}")).collect::<Vec<_>>().join("\n");
         if applied || undone {
-            same("effects: tag, forward, back", &counted, &once(u32::from(undone)))?;
+            same("effects: tag, forward, back", counted, &once(u32::from(undone)))?;
         } else if counted.lines().any(|line| !["|1|1", "|0|1"].iter().any(|ends| line.ends_with(ends))) {
             return Err(format!("effects of a run that was taken back: {counted}"));
         }
-        let history = rows(&self.watch, "SELECT id FROM migengine.history WHERE state = 'applied' ORDER BY 1").await?;
-        same("history", &history, if applied { &self.ids } else { "" })?;
-        let open = "SELECT run_id, state FROM migengine.run WHERE finished_at IS NULL";
-        same("runs that are not over, by the database", &rows(&self.watch, open).await?, "")?;
+        same("history", history, if applied { &self.ids } else { "" })?;
+        same("runs that are not over, by the database", open, "")?;
         for run in fold_all(journal).await? {
             if !run.state.is_final() {
                 return Err(format!("not over, by the journal: {} {:?}", run.state, run.rest));
             }
-            let sql =
-                format!("SELECT encode(bytes, 'hex') FROM migengine.record WHERE run_id = '{}' ORDER BY seq", run.run);
-            let theirs = rows(&self.watch, &sql).await?;
+            let begin = format!("{}|", run.run);
+            let theirs: Vec<&str> = records.lines().filter_map(|line| line.strip_prefix(begin.as_str())).collect();
             let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
             let mine = journal.records(run.run).await.map_err(words)?;
             let mine: Vec<String> = mine.iter().map(|(_, sealed)| hex(&sealed.bytes)).collect();
             if run.epoch.is_some() || !theirs.is_empty() {
-                same("the mirror's records", &theirs, &mine.join("\n"))?;
+                same("the mirror's records", &theirs.join("\n"), &mine.join("\n"))?;
             }
         }
         Ok(())
     }
 
-    /// One byte: a run forward that is cut there, and a run back that is cut there, too.
-    async fn case(&self, side: Side, byte: u64) -> Result<(), String> {
-        let then = THEN[usize::try_from(byte % 3).unwrap_or_default()];
-        let cut = Some((side, byte, Harm::Cut));
+    /// One place: a run forward that is cut there, and a run back that is cut there, too. Returns how many of the two lines
+    /// broke: the place may lie behind the end of one.
+    pub async fn case(&self, cut: Cut, then: Then) -> Result<usize, String> {
         let mut journal = MemoryJournal::new();
-        let taken_back = self.cut(&journal, Way::Forward, cut, then).await.map_err(|e| format!("forward: {e}"))?;
-        self.check(&journal, !taken_back, false).await.map_err(|e| format!("forward: {e}"))?;
+        let forward = |error: String| format!("forward: {error}");
+        let (broke, taken_back) = self.cut(&journal, Way::Forward, cut, then).await.map_err(forward)?;
+        self.check(&journal, !taken_back, false).await.map_err(forward)?;
         if taken_back {
             rows(&self.watch, "TRUNCATE counter").await?;
             self.to_the_end(&journal, Way::Forward, false).await?;
         }
         journal = MemoryJournal::new();
-        self.cut(&journal, Way::Back, cut, then).await.map_err(|e| format!("back: {e}"))?;
+        let (broke_back, _) = self.cut(&journal, Way::Back, cut, then).await.map_err(|e| format!("back: {e}"))?;
         self.check(&journal, false, true).await.map_err(|e| format!("back: {e}"))?;
-        rows(&self.watch, "TRUNCATE counter, migengine.record, migengine.run, migengine.reversed").await.map(drop)
+        rows(&self.watch, "TRUNCATE counter, migengine.record, migengine.run, migengine.reversed").await?;
+        Ok(usize::from(broke) + usize::from(broke_back))
     }
 }
+
+/// Shape, effects, history, runs that are not over, records: one round trip.
+const CHECK: &str = "EXECUTE shape; \
+    SELECT tag, count(*) FILTER (WHERE way = 'up'), count(*) FILTER (WHERE way = 'down') FROM counter GROUP BY 1 ORDER BY 1; \
+    SELECT id FROM migengine.history WHERE state = 'applied' ORDER BY 1; \
+    SELECT run_id, state FROM migengine.run WHERE finished_at IS NULL; \
+    SELECT run_id, encode(bytes, 'hex') FROM migengine.record ORDER BY run_id, seq";
 
 /// The settings of a session.
 fn settings() -> Vec<(String, String)> {
@@ -404,66 +459,4 @@ async fn fold_all(journal: &MemoryJournal) -> Result<Vec<RunSnapshot>, String> {
         runs.extend(fold(run, records.iter().map(|(record, _)| record)).map_err(words)?);
     }
     Ok(runs)
-}
-
-/// Bytes of one kind and direction that are cut one after the other.
-struct Batch {
-    kind: usize,
-    side: Side,
-    bytes: Vec<u64>,
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
-}
-
-/// Cuts after every `stride`-th byte.
-pub fn every_byte(table: &Table, stride: usize) {
-    let mut batches = Vec::new();
-    {
-        let lab = Lab::start();
-        for (index, kind) in KINDS.iter().enumerate() {
-            let (runtime, db) = (runtime(), lab.copy("base"));
-            let measured = runtime.block_on(Stage::new(db, kind)).and_then(|stage| {
-                let forward = runtime.block_on(stage.bytes(Way::Forward))?;
-                let back = runtime.block_on(stage.bytes(Way::Back))?;
-                Ok((forward.0.max(back.0), forward.1.max(back.1)))
-            });
-            let (up, down) = measured.unwrap_or_else(|error| panic!("{}: {error}", kind.name));
-            println!("3 wire: {} sends {up} bytes and receives {down}", kind.name);
-            for (side, bytes) in [(Side::Up, up), (Side::Down, down)] {
-                let bytes: Vec<u64> = (0..bytes).skip(index * 7 % stride).step_by(stride).collect();
-                let batch = |bytes: &[u64]| Batch { kind: index, side, bytes: bytes.to_vec() };
-                batches.extend(bytes.chunks(usize::try_from(BATCH).unwrap_or(1)).map(batch));
-            }
-        }
-    }
-    let work = |lab: &Lab, batch: &Batch, report: &dyn Fn(Result<(), String>)| {
-        let kind = &KINDS[batch.kind];
-        let runtime = runtime();
-        let mut bytes = batch.bytes.iter().copied();
-        let mut going = true;
-        while going {
-            going = false;
-            let stage = match runtime.block_on(Stage::new(lab.copy("base"), kind)) {
-                Ok(stage) => stage,
-                Err(error) => return report(Err(format!("{}: {error}", kind.name))),
-            };
-            for byte in bytes.by_ref() {
-                let outcome = runtime.block_on(stage.case(batch.side, byte));
-                let bad = outcome.is_err();
-                report(
-                    outcome.map_err(|error| format!("{}: cut after byte {byte} {:?}: {error}", kind.name, batch.side)),
-                );
-                // The next one must not suffer for it.
-                if bad {
-                    going = true;
-                    break;
-                }
-            }
-        }
-    };
-    let name =
-        if stride == 1 { "3 wire: cut after every byte, each way" } else { "3 wire: cut after a byte, each way" };
-    table.many(name, &batches, Lab::start, work);
 }

@@ -1,25 +1,23 @@
-//! The laboratory: servers to torture, work shared by several threads, and the table at the end.
+//! The laboratory: servers to torture, and their databases.
+//!
+//! What is not tortured is made cheap, without asking for less: servers and journals live in memory where the machine has
+//! room for that (`/dev/shm`), one connection a database answers all of the oracle's questions, and databases are dropped
+//! when nobody has used them for a while, because `DROP DATABASE` waits for sessions that are just about to end.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, Once};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio_postgres::{NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
 
 use super::kinds::{BASE, Kind};
 use super::oracle;
 use crate::support::project::collect;
-use crate::support::{Cluster, Options, Output, Project};
-
-/// How many threads torture at once; each has a server of its own. One more than there are cores: they wait a lot.
-pub fn workers() -> usize {
-    std::env::var("WORKERS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
-}
+use crate::support::{Cluster, Options, Output, Project, wait_until};
 
 /// A server of one thread's.
 pub struct Lab {
@@ -27,6 +25,20 @@ pub struct Lab {
     runtime: tokio::runtime::Runtime,
     next: AtomicU32,
     expected: Mutex<BTreeMap<&'static str, String>>,
+    /// The connection that asks the oracle's questions, for each database.
+    clients: RefCell<BTreeMap<String, Client>>,
+    /// Databases nobody needs, the oldest first.
+    litter: RefCell<VecDeque<String>>,
+}
+
+/// Databases kept until their sessions are long gone.
+const LITTER: usize = 6;
+
+/// Where nothing ever waits for a disk.
+const MEMORY: &str = "/dev/shm";
+
+fn memory() -> Option<PathBuf> {
+    Some(PathBuf::from(MEMORY)).filter(|path| path.is_dir())
 }
 
 /// A database of a lab's, dropped with the value.
@@ -45,47 +57,76 @@ impl Lab {
         static FAST: Once = Once::new();
         FAST.call_once(|| {
             // Journals sync with every append. What a power cut does to them is another test's business.
-            if Path::new("/dev/shm").is_dir() {
-                tempfile::env::override_temp_dir(Path::new("/dev/shm")).ok();
+            if memory().is_some() {
+                tempfile::env::override_temp_dir(Path::new(MEMORY)).ok();
             }
         });
+        options.parent = memory();
         options.conf.push("synchronous_commit = on\nautovacuum = off\nmax_wal_size = 1GB".to_owned());
         let cluster = Cluster::start_with(options);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let lab = Self { cluster, runtime, next: AtomicU32::new(0), expected: Mutex::default() };
+        let lab = Self {
+            cluster,
+            runtime,
+            next: AtomicU32::new(0),
+            expected: Mutex::default(),
+            clients: RefCell::default(),
+            litter: RefCell::default(),
+        };
         lab.sql("postgres", "CREATE DATABASE base TEMPLATE template0");
         lab.sql("base", BASE);
         lab
     }
 
     /// Rows as text, fields by `|`, rows by line.
-    pub fn try_sql(&self, database: &str, sql: &str) -> Result<String, tokio_postgres::Error> {
-        self.ask(self.cluster.port(), database, sql)
+    pub fn try_sql(&self, database: &str, sql: &str) -> Result<String, Error> {
+        let known = self.clients.borrow_mut().remove(database);
+        let (mut client, fresh) = match known {
+            Some(client) => (client, false),
+            None => (self.connect(self.cluster.port(), database)?, true),
+        };
+        let mut answer = self.ask(&client, sql);
+        // The server was killed since: the question never reached it.
+        if !fresh && answer.as_ref().is_err_and(|error| error.as_db_error().is_none()) {
+            client = self.connect(self.cluster.port(), database)?;
+            answer = self.ask(&client, sql);
+        }
+        self.clients.borrow_mut().insert(database.to_owned(), client);
+        answer
     }
 
-    fn ask(&self, port: u16, database: &str, sql: &str) -> Result<String, tokio_postgres::Error> {
+    fn connect(&self, port: u16, database: &str) -> Result<Client, Error> {
         self.runtime.block_on(async {
             let mut config = tokio_postgres::Config::new();
             config.host_path(self.cluster.dir()).port(port).user("postgres").dbname(database);
             let (client, connection) = config.connect(NoTls).await?;
-            let connection = tokio::spawn(connection);
-            let answer = client.simple_query(sql).await;
-            drop(client);
-            connection.await.ok();
-            let mut lines = Vec::new();
-            for message in answer? {
-                if let SimpleQueryMessage::Row(row) = message {
-                    let cells: Vec<&str> = (0..row.len()).map(|at| row.get(at).unwrap_or("")).collect();
-                    lines.push(cells.join("|"));
-                }
-            }
-            Ok(lines.join("\n"))
+            tokio::spawn(connection);
+            Ok(client)
         })
     }
 
+    fn ask(&self, client: &Client, sql: &str) -> Result<String, Error> {
+        let mut lines = Vec::new();
+        for message in self.runtime.block_on(client.simple_query(sql))? {
+            if let SimpleQueryMessage::Row(row) = message {
+                let cells: Vec<&str> = (0..row.len()).map(|at| row.get(at).unwrap_or("")).collect();
+                lines.push(cells.join("|"));
+            }
+        }
+        Ok(lines.join("\n"))
+    }
+
+    /// Nobody of ours is connected to the database any more.
+    fn leave(&self, database: &str) {
+        if self.clients.borrow_mut().remove(database).is_some() {
+            let left = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}'");
+            wait_until("the session ends", Duration::from_secs(10), || self.sql("postgres", &left) == "0");
+        }
+    }
+
     /// On another server beside the lab's own, under the same socket folder.
-    pub fn sql_at(&self, port: u16, sql: &str) -> Result<String, tokio_postgres::Error> {
-        self.ask(port, "postgres", sql)
+    pub fn sql_at(&self, port: u16, sql: &str) -> Result<String, Error> {
+        self.ask(&self.connect(port, "postgres")?, sql)
     }
 
     pub fn sql(&self, database: &str, sql: &str) -> String {
@@ -105,8 +146,9 @@ impl Lab {
         known.entry(kind.name).or_insert_with(make).clone()
     }
 
-    /// A copy of a database nobody is connected to.
+    /// A copy of a database nobody else is connected to.
     pub fn copy(&self, template: &str) -> Scratch<'_> {
+        self.leave(template);
         let name = format!("s{}", self.next.fetch_add(1, Ordering::Relaxed));
         self.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE {template}"));
         Scratch { lab: self, name }
@@ -128,14 +170,32 @@ impl Scratch<'_> {
 
     /// Makes it a template under a name that stays.
     pub fn keep(self, name: &str) {
+        self.lab.leave(&self.name);
         self.lab.sql("postgres", &format!("ALTER DATABASE {} RENAME TO {name}", self.name));
+        std::mem::forget(self);
+    }
+
+    /// Drops it now, so that its name is free.
+    pub fn remove(self) {
+        self.lab.leave(&self.name);
+        self.lab.sql("postgres", &drop_sql(&self.name));
         std::mem::forget(self);
     }
 }
 
+fn drop_sql(name: &str) -> String {
+    format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+}
+
 impl Drop for Scratch<'_> {
     fn drop(&mut self) {
-        self.lab.try_sql("postgres", &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)).ok();
+        self.lab.clients.borrow_mut().remove(&self.name);
+        let mut litter = self.lab.litter.borrow_mut();
+        litter.push_back(self.name.clone());
+        let oldest = if litter.len() > LITTER { litter.pop_front() } else { None };
+        if let Some(oldest) = oldest {
+            self.lab.try_sql("postgres", &drop_sql(&oldest)).ok();
+        }
     }
 }
 
@@ -167,111 +227,4 @@ impl Rng {
     pub fn below(&mut self, n: u64) -> u64 {
         self.next() % n.max(1)
     }
-}
-
-/// What was tried, and what was found wrong.
-#[derive(Default)]
-pub struct Table(Mutex<BTreeMap<String, Row>>);
-
-#[derive(Default)]
-struct Row {
-    tried: usize,
-    violations: Vec<String>,
-    took: Duration,
-    note: String,
-}
-
-impl Table {
-    /// Tries every case, in [`workers`] threads with a lab each. A panic is a violation of its case.
-    pub fn all<C: Sync>(
-        &self,
-        name: &str,
-        cases: &[C],
-        lab: impl Fn() -> Lab + Sync,
-        test: impl Fn(&Lab, &C) -> Result<(), String> + Sync,
-        describe: impl Fn(&C) -> String + Sync,
-    ) {
-        self.many(name, cases, lab, |lab, case, report| {
-            let outcome = catch_unwind(AssertUnwindSafe(|| test(lab, case)));
-            let outcome = outcome.unwrap_or_else(|panic| Err(words(panic.as_ref())));
-            report(outcome.map_err(|error| format!("{}: {error}", describe(case))));
-        });
-    }
-
-    /// Does every piece of work, in [`workers`] threads with a lab each. Each reports as many cases as it tries.
-    pub fn many<C: Sync>(
-        &self,
-        name: &str,
-        cases: &[C],
-        lab: impl Fn() -> Lab + Sync,
-        work: impl Fn(&Lab, &C, &dyn Fn(Result<(), String>)) + Sync,
-    ) {
-        let (next, began) = (AtomicUsize::new(0), Instant::now());
-        let workers = workers().min(cases.len());
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    let lab = lab();
-                    loop {
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(case) = cases.get(index) else { break };
-                        let tried =
-                            catch_unwind(AssertUnwindSafe(|| work(&lab, case, &|outcome| self.count(name, outcome))));
-                        if let Err(panic) = tried {
-                            self.count(name, Err(words(panic.as_ref())));
-                        }
-                        if (index + 1) % (cases.len() / 10).max(1) == 0 {
-                            println!("{name}: {} of {}, {:?}", index + 1, cases.len(), began.elapsed());
-                        }
-                    }
-                });
-            }
-        });
-        self.0.lock().unwrap().entry(name.to_owned()).or_default().took += began.elapsed();
-    }
-
-    /// One case.
-    pub fn count(&self, name: &str, outcome: Result<(), String>) {
-        let mut rows = self.0.lock().unwrap();
-        let row = rows.entry(name.to_owned()).or_default();
-        row.tried += 1;
-        if let Err(violation) = outcome {
-            println!("VIOLATION {name}: {violation}\n");
-            row.violations.push(violation);
-        }
-    }
-
-    /// Why something was not tried.
-    pub fn note(&self, name: &str, note: &str) {
-        println!("{name}: {note}");
-        self.0.lock().unwrap().entry(name.to_owned()).or_default().note = note.to_owned();
-    }
-
-    /// The table, as text.
-    pub fn text(&self) -> String {
-        let mut text = format!("{:<48} {:>8} {:>11} {:>9}\n", "case", "tried", "violations", "seconds");
-        for (name, row) in self.0.lock().unwrap().iter() {
-            let (tried, bad, took) = (row.tried, row.violations.len(), row.took.as_secs_f32());
-            writeln!(text, "{name:<48} {tried:>8} {bad:>11} {took:>9.1}  {}", row.note).unwrap();
-        }
-        text
-    }
-
-    /// Prints the table, and fails where a promise was broken.
-    pub fn conclude(&self) {
-        println!("\n{}", self.text());
-        let rows = self.0.lock().unwrap();
-        let bad: usize = rows.values().map(|row| row.violations.len()).sum();
-        let first = rows.values().flat_map(|row| &row.violations).next().cloned().unwrap_or_default();
-        assert_eq!(bad, 0, "{bad} violations; the first:\n{first}");
-        assert!(rows.values().any(|row| row.tried > 0 || !row.note.is_empty()), "nothing was tried");
-    }
-}
-
-fn words(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
-        .unwrap_or_else(|| "a panic without words".to_owned())
 }

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use migengine_engine::drive::points::Point;
 
+use super::disk;
 use super::kinds::{KINDS, Kind};
-use super::lab::{Lab, Scratch, Table, command, run};
+use super::lab::{Lab, Scratch, command, run};
 use super::oracle;
+use super::table::Table;
 use crate::support::project::collect;
 use crate::support::{Output, Project, wait_until};
 
@@ -82,8 +85,8 @@ pub struct Stage {
     /// The journal as it was after all was applied; the database is the template `done_KIND`.
     journal: PathBuf,
     _project: Project,
-    /// Points passed on each way, with how often.
-    points: BTreeMap<&'static str, Vec<(String, u32)>>,
+    /// Points passed on each way.
+    points: BTreeMap<&'static str, Vec<Passed>>,
 }
 
 /// The stages of one lab, made when first needed.
@@ -128,22 +131,34 @@ fn undisturbed(lab: &Lab, kind: &Kind) -> Stage {
     Stage { before, after, journal, _project: project, points }
 }
 
-fn tags(kind: &Kind) -> Vec<String> {
+pub fn tags(kind: &Kind) -> Vec<String> {
     kind.all_tags().iter().map(ToString::to_string).collect()
 }
 
-fn ids(kind: &Kind) -> Vec<String> {
+pub fn ids(kind: &Kind) -> Vec<String> {
     vec!["1_first".to_owned(), format!("2_{}", kind.name), "3_last".to_owned()]
 }
 
+/// How often a run passes a point: until it holds the lock and has read the witness, and in all.
+struct Passed {
+    point: String,
+    common: u32,
+    times: u32,
+}
+
 /// Counts the lines of a trace, and removes it.
-fn passed(trace: &Path) -> Vec<(String, u32)> {
-    let mut counts = BTreeMap::new();
+fn passed(trace: &Path) -> Vec<Passed> {
+    let mut counts: BTreeMap<String, (u32, u32)> = BTreeMap::new();
+    let mut common = 1;
     for line in std::fs::read_to_string(trace).unwrap().lines() {
-        *counts.entry(line.to_owned()).or_insert(0) += 1;
+        let (before, times) = counts.entry(line.to_owned()).or_default();
+        (*before, *times) = (*before + common, *times + 1);
+        if line == Point::ReconcileAfter.name() {
+            common = 0;
+        }
     }
     std::fs::remove_file(trace).unwrap();
-    counts.into_iter().collect()
+    counts.into_iter().map(|(point, (common, times))| Passed { point, common, times }).collect()
 }
 
 pub fn copy_dir(from: &Path, to: &Path) {
@@ -158,21 +173,23 @@ pub fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// Every case. Points inside the journal's store mean something to the process and to its disk only.
+/// Every case. Points inside the journal's store mean something to the process and to its disk only. Until a run holds the
+/// lock and has read the witness, nothing depends on the kind of its steps: these points are tried with the first kind only.
 pub fn cases(lab: &Lab, stages: &Stages) -> Vec<Case> {
     let mut cases = Vec::new();
     let only = std::env::var("KIND").ok();
     for kind in (0..KINDS.len()).filter(|kind| only.as_ref().is_none_or(|only| KINDS[*kind].name == only)) {
         let stage = stages.get(lab, kind);
         for way in [Way::Forward, Way::Back] {
-            for (point, times) in &stage.points[format!("{way:?}").as_str()] {
+            for Passed { point, common, times } in &stage.points[format!("{way:?}").as_str()] {
                 let in_store = point.starts_with("journal.") && !Point::ALL.iter().any(|known| known.name() == point);
                 let blows: &[Blow] = if in_store {
                     &[Blow::Kill, Blow::Disk, Blow::ReadOnly]
                 } else {
                     &[Blow::Kill, Blow::Term, Blow::Backend, Blow::Server]
                 };
-                for nth in 1..=*times {
+                let first = if kind == 0 || only.is_some() { 1 } else { common + 1 };
+                for nth in first..=*times {
                     for &blow in blows {
                         cases.extend(thens(way, blow).iter().map(|&then| Case {
                             kind,
@@ -200,19 +217,43 @@ fn thens(way: Way, blow: Blow) -> &'static [Then] {
 }
 
 /// Tries one case.
-pub fn test(lab: &Lab, stages: &Stages, case: &Case) -> Result<(), String> {
+fn test(lab: &Lab, stages: &Stages, case: &Case) -> Result<(), String> {
+    let (db, project) = staged(lab, stages, case);
+    with_journal(lab, stages, case, &project);
+    let first = struck(lab, &db, &project, case);
+    judged(lab, stages, case, (&db, &project), &first)
+}
+
+/// The database and the files that a case begins with.
+pub fn staged<'l>(lab: &'l Lab, stages: &Stages, case: &Case) -> (Scratch<'l>, Project) {
     let kind = &KINDS[case.kind];
-    let stage = stages.get(lab, case.kind);
+    // The lab's own template of what was applied comes with it.
+    stages.get(lab, case.kind);
     let db = match case.way {
         Way::Forward => lab.copy("base"),
         Way::Back => lab.copy(&format!("done_{}", kind.name)),
     };
     let project = db.project();
     kind.write(&project);
+    (db, project)
+}
+
+/// The journal that belongs to it.
+pub fn with_journal(lab: &Lab, stages: &Stages, case: &Case, project: &Project) {
     if case.way == Way::Back {
-        copy_dir(&stage.journal, &project.journal());
+        copy_dir(&stages.get(lab, case.kind).journal, &project.journal());
     }
-    let first = struck(lab, &db, &project, case);
+}
+
+/// What follows the run that was struck, and what must hold then.
+pub fn judged(
+    lab: &Lab,
+    stages: &Stages,
+    case: &Case,
+    (db, project): (&Scratch<'_>, &Project),
+    first: &Output,
+) -> Result<(), String> {
+    let stage = stages.get(lab, case.kind);
     if matches!(first.code, Some(code) if !(0..=7).contains(&code)) {
         return Err(format!("a bug shows: {first}"));
     }
@@ -220,53 +261,66 @@ pub fn test(lab: &Lab, stages: &Stages, case: &Case) -> Result<(), String> {
         std::fs::remove_dir_all(project.journal()).unwrap();
     }
     let mut log = format!("first {first}");
-    let end = finish(&db, &project, case, &mut log);
+    let end = finish(db, project, case, &mut log);
     let back = case.way == Way::Back || case.then == Then::Unwind;
+    let kind = &KINDS[case.kind];
     let check = || {
         end?;
-        oracle::same("schema and data", &oracle::shape(&db), if back { &stage.before } else { &stage.after })?;
+        oracle::same("schema and data", &oracle::shape(db), if back { &stage.before } else { &stage.after })?;
         if back {
-            oracle::all_undone(&db)?
+            oracle::all_undone(db)?
         } else {
-            oracle::all_once(&db, &tags(kind))?
+            oracle::all_once(db, &tags(kind))?
         }
-        oracle::books(&db, &project, if back { Vec::new() } else { ids(kind) }.as_slice())
+        oracle::books(db, project, if back { Vec::new() } else { ids(kind) }.as_slice())
     };
     check().map_err(|error| format!("{error}\n{log}"))
 }
 
 /// The run that is struck.
 fn struck(lab: &Lab, db: &Scratch<'_>, project: &Project, case: &Case) -> Output {
-    let at = format!("{}:{}", case.point, case.nth);
-    let pause = project.path().join("pause");
-    let action = match case.blow {
-        Blow::Kill => "kill",
-        Blow::Term => "term",
-        Blow::Disk => "full",
-        Blow::ReadOnly => "readonly",
-        Blow::Backend | Blow::Server => "pause",
-    };
+    match case.blow {
+        Blow::Kill => collect(started(project, case, "kill")),
+        Blow::Term => collect(started(project, case, "term")),
+        Blow::Disk => collect(started(project, case, "full")),
+        Blow::ReadOnly => collect(started(project, case, "readonly")),
+        Blow::Backend => paused(project, case, || {
+            db.sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND application_name LIKE 'migengine%'",
+            );
+        }),
+        Blow::Server => paused(project, case, || {
+            lab.cluster.kill_nine();
+            lab.cluster.restart();
+        }),
+    }
+}
+
+/// Where the program that is paused says so.
+fn pause(project: &Project) -> PathBuf {
+    project.path().join("pause")
+}
+
+fn started(project: &Project, case: &Case, action: &str) -> Child {
+    let (at, pause) = (format!("{}:{}", case.point, case.nth), pause(project));
     let env = [
         ("MIGENGINE_CRASH_AT", at.as_str()),
         ("MIGENGINE_CRASH_ACTION", action),
         ("MIGENGINE_CRASH_PAUSE", pause.to_str().unwrap()),
     ];
-    let mut child = command(project, &start(case.way), &env).spawn().unwrap();
-    if action == "pause" {
-        wait_until("the point is reached", Duration::from_secs(60), || {
-            pause.exists() || child.try_wait().unwrap().is_some()
-        });
-        if case.blow == Blow::Server {
-            lab.cluster.kill_nine();
-            lab.cluster.restart();
-        } else {
-            db.sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                 WHERE datname = current_database() AND application_name LIKE 'migengine%'",
-            );
-        }
-        std::fs::remove_file(&pause).ok();
-    }
+    command(project, &start(case.way), &env).spawn().unwrap()
+}
+
+/// Does something while the program stands still at the point.
+pub fn paused(project: &Project, case: &Case, strike: impl FnOnce()) -> Output {
+    let mut child = started(project, case, "pause");
+    let pause = pause(project);
+    wait_until("the point is reached", Duration::from_secs(60), || {
+        pause.exists() || child.try_wait().unwrap().is_some()
+    });
+    strike();
+    std::fs::remove_file(&pause).ok();
     collect(child)
 }
 
@@ -289,8 +343,8 @@ fn finish(db: &Scratch<'_>, project: &Project, case: &Case, log: &mut String) ->
                 code => code,
             },
             (Way::Forward, _) => match step(&["apply", "--resume", "--yes"]) {
-                // Where nothing had begun there is nothing to resume.
-                Some(0) => step(&["apply", "--yes"]),
+                // Where nothing had begun there is nothing to resume, and what was not told is told by the next command.
+                Some(0) if !oracle::all_applied(db, &ids(&KINDS[case.kind])) => step(&["apply", "--yes"]),
                 code => code,
             },
             (Way::Back, _) => match step(&["rollback", "--resume", "--yes"]) {
@@ -307,24 +361,33 @@ fn finish(db: &Scratch<'_>, project: &Project, case: &Case, log: &mut String) ->
     Err("it did not come to an end".to_owned())
 }
 
-/// The matrix, or every `stride`-th case of it.
-pub fn matrix(table: &Table, stride: usize) {
+/// The rows of the matrix, by what happens.
+const ROWS: &[(&str, Blow)] = &[
+    ("1 kill matrix: SIGKILL the runner", Blow::Kill),
+    ("1 kill matrix: SIGTERM", Blow::Term),
+    ("1 kill matrix: terminate the backend", Blow::Backend),
+    ("1 kill matrix: kill -9 the server", Blow::Server),
+    ("10 disk full at every act of the journal, reported", Blow::Disk),
+    ("10 read-only at every act of the journal, reported", Blow::ReadOnly),
+];
+
+/// The matrix, or every `stride`-th case of each of its rows that are wanted.
+pub fn matrix(table: &Table, stride: usize, wanted: &dyn Fn(&str) -> bool) {
     let stages = Stages::default();
     let all = {
         let lab = Lab::start();
         cases(&lab, &stages)
     };
-    for (name, blows) in [
-        ("1 kill matrix: SIGKILL the runner", &[Blow::Kill][..]),
-        ("1 kill matrix: SIGTERM", &[Blow::Term]),
-        ("1 kill matrix: terminate the backend", &[Blow::Backend]),
-        ("1 kill matrix: kill -9 the server", &[Blow::Server]),
-        ("10 disk full at every journal write", &[Blow::Disk]),
-        ("10 read-only file system at every write", &[Blow::ReadOnly]),
-    ] {
-        let chosen: Vec<Case> = all.iter().filter(|case| blows.contains(&case.blow)).cloned().collect();
+    let mut chosen: Vec<(&str, Case)> = Vec::new();
+    for (name, blow) in ROWS.iter().filter(|(name, _)| name.split_once(' ').is_some_and(|(row, _)| wanted(row))) {
         // A stride that shares no factor with the number of points goes through all of them in turn.
-        let chosen: Vec<Case> = chosen.into_iter().step_by(stride).collect();
-        table.all(name, &chosen, Lab::start, |lab, case| test(lab, &stages, case), Case::describe);
+        let cases = all.iter().filter(|case| case.blow == *blow).step_by(stride);
+        chosen.extend(cases.map(|case| (*name, case.clone())));
+        table.strided(name, stride, "STRIDE");
+    }
+    let tried = |lab: &Lab, case: &(&str, Case)| test(lab, &stages, &case.1);
+    table.each(&chosen, |case| case.0, Lab::start, tried, |case| case.1.describe());
+    if wanted("10") {
+        disk::real(table, &stages, &all, stride);
     }
 }

@@ -54,6 +54,16 @@ pub fn all_once(db: &Scratch<'_>, tags: &[String]) -> Result<(), String> {
     same("effects (tag: forward, back)", &format!("{:?}", counted(db)), &format!("{expected:?}"))
 }
 
+/// Whether there is nothing left to do: these are in effect, and the database knows of no run that is not over.
+pub fn all_applied(db: &Scratch<'_>, ids: &[String]) -> bool {
+    if db.sql("SELECT to_regclass('migengine.history') IS NOT NULL") == "f" {
+        return false;
+    }
+    let told = "SELECT (SELECT count(*) FROM migengine.history WHERE state = 'applied'), \
+        (SELECT count(*) FROM migengine.run WHERE state NOT IN ('Committed', 'RolledBack'))";
+    db.sql(told) == format!("{}|0", ids.len())
+}
+
 /// Nothing forward more than once, nothing back more than once, and nothing forward that did not come back. A reverse
 /// script of several parts also takes back what its forward script had not reached.
 pub fn all_undone(db: &Scratch<'_>) -> Result<(), String> {

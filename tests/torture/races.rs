@@ -1,8 +1,9 @@
 //! Row 8: several runners at once. One works, the others are refused or find nothing left to do.
 
 use super::kinds::{KINDS, Kind};
-use super::lab::{Lab, Rng, Table, command, run};
+use super::lab::{Lab, Rng, command, run};
 use super::oracle;
+use super::table::Table;
 use crate::support::Project;
 use crate::support::project::collect;
 

@@ -1,8 +1,9 @@
 //! Row 9: every step and every reverse step is asked for twice. The second time changes nothing.
 
 use super::kinds::{KINDS, Kind};
-use super::lab::{Lab, Scratch, Table, run};
+use super::lab::{Lab, Scratch, run};
 use super::oracle;
+use super::table::Table;
 use crate::support::Project;
 
 fn test(lab: &Lab, kind: &Kind) -> Result<(), String> {

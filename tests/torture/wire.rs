@@ -4,21 +4,22 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::kinds::{KINDS, Kind};
-use super::lab::{Lab, Scratch, Table, command, run};
+use super::lab::{Lab, Scratch, command, run};
 use super::oracle;
-use super::proxy::{Harm, Plan, Proxy, Side};
+use super::proxy::{Harm, Place, Plan, Proxy, Side};
+use super::table::Table;
 use crate::support::Project;
 use crate::support::project::collect;
 
 struct Case {
     kind: usize,
-    plan: (Side, u64, Harm),
+    plan: (Side, Place, Harm),
 }
 
 impl Case {
     fn describe(&self) -> String {
-        let (side, byte, harm) = self.plan;
-        format!("{}: {harm:?} after byte {byte} {side:?}", KINDS[self.kind].name)
+        let (side, place, harm) = self.plan;
+        format!("{}: {harm:?} at {place:?} {side:?}", KINDS[self.kind].name)
     }
 }
 
@@ -89,16 +90,23 @@ pub fn wire(table: &Table, stride: usize) {
             for (side, bytes) in [(Side::Up, up), (Side::Down, down)] {
                 // Each kind begins at another byte, so that a sample does not always hit the same message.
                 let bytes = (0..bytes).skip(index * 7 % stride);
-                cuts.extend(bytes.clone().step_by(stride).map(|n| Case { kind: index, plan: (side, n, Harm::Cut) }));
+                cuts.extend(
+                    bytes
+                        .clone()
+                        .step_by(stride)
+                        .map(|n| Case { kind: index, plan: (side, Place::Byte(n), Harm::Cut) }),
+                );
                 for (place, byte) in bytes.step_by(stride * 23).enumerate() {
                     let stall = Harm::Stall(Duration::from_millis(1500));
                     let harm = [Harm::Reset, Harm::HalfClose, stall][place % 3];
-                    others.push(Case { kind: index, plan: (side, byte, harm) });
+                    others.push(Case { kind: index, plan: (side, Place::Byte(byte), harm) });
                 }
             }
         }
     }
-    let (name, others_name) = ("3 wire: cut after a byte, each way", "3 wire: resets, half-closes, stalls");
+    let (name, others_name) =
+        ("3 wire: the whole program, cut after a byte", "3 wire: the whole program, reset, half-closed, stalled");
+    table.strided(name, stride, "PROGRAM_STRIDE");
     table.all(name, &cuts, Lab::start, test, Case::describe);
     table.all(others_name, &others, Lab::start, test, Case::describe);
 }
