@@ -56,7 +56,7 @@ fn doctor_goes_as_far_as_it_can() {
     let unreachable = Project::with_url("postgresql://127.0.0.1:1/none?connect_timeout=5");
     unreachable.write("001_a.sql", "SELECT 1;");
     let json = unreachable.run_json(&["doctor"], 5);
-    expect(&json, "files", "ok", "1 migrations");
+    expect(&json, "files", "ok", "1 migration,");
     assert_eq!(check(&json, "connection")["verdict"], "fail", "{json}");
     assert_eq!(check(&json, "rights")["verdict"], "skipped", "{json}");
     unreachable.write("002_b.sql", "SELECT 'open");
