@@ -65,8 +65,9 @@ instructions:
 bench-rehearse: postgres build
 	$(CARGO) run --quiet --locked --release --package migengine-benches --bin rehearse
 
+# All scenarios of a million rows take some ten minutes; SCALE=0.02 ONLY=reader,backfill looks whether it works.
 bench-traffic: postgres build
-	python3 benches/traffic/run.py
+	SCALE='$(SCALE)' ONLY='$(ONLY)' RATE='$(RATE)' LIMIT='$(LIMIT)' python3 benches/traffic/run.py
 
 image:
 	scripts/image.sh

@@ -7,6 +7,7 @@ mod support;
 use std::time::Duration;
 
 use support::project::collect;
+use support::standby::{self, Standby};
 use support::{Cluster, Database, Output, Project, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -307,4 +308,138 @@ fn the_plan_says_how_long_a_step_took_before() {
     assert!(plan.stdout.contains("when it was last applied here"), "{plan}");
     let json = project.run_json(&["plan"], 0);
     assert!(json["steps"][0]["earlier_duration_ms"].is_u64(), "{json}");
+}
+
+/// Text of a file that the program's clock looks at: so many seconds ahead that it is `hour` o'clock UTC of a day.
+fn at(hour: i64, days: i64) -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = i64::try_from(since).unwrap();
+    (hour * 3_600 - now % 86_400 + days * 86_400).to_string()
+}
+
+fn set_clock(project: &Project, text: &str) {
+    let file = project.path().join("clock");
+    std::fs::write(file.with_extension("new"), text).unwrap();
+    std::fs::rename(file.with_extension("new"), file).unwrap();
+}
+
+#[test]
+fn it_rests_when_the_window_closes_and_goes_on_in_the_next_one() {
+    let (database, project) = scene(1_000, UP, DOWN);
+    database.psql(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.002); RETURN new; END $$; \
+         CREATE TRIGGER slow BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION slow()",
+    );
+    std::fs::write(project.path().join("migengine.toml"), "[env.night]\nwindow = \"daily 02:00-05:00 UTC\"\n").unwrap();
+    let clock = project.path().join("clock").to_str().unwrap().to_owned();
+    let project = project.with_env("MIGENGINE_CLOCK_AHEAD", &clock);
+    set_clock(&project, &at(3, 1));
+    let child = project.spawn(&["--env", "night", "apply", "--yes"]);
+    wait_until("a batch went through", PATIENCE, || {
+        database.psql("SELECT to_regclass('migengine.progress') IS NOT NULL") == "t"
+            && database.psql("SELECT count(*) FROM migengine.progress WHERE batches > 1") == "1"
+    });
+    set_clock(&project, &at(6, 1));
+    let output = collect(child).expect(7);
+    let said = output.stderr.contains("outside of the maintenance window") && output.stderr.contains("02:00 UTC");
+    assert!(said, "it must name the next opening: {output}");
+    let half = counts(&database);
+    assert!(half.contains("0:") && half.contains("1:"), "it must stand half-way: {half}");
+    let status = project.run_json(&["status"], 0);
+    assert_eq!(status["unfinished_run"]["rest"]["reason"], "interrupted", "{status}");
+    let refused = project.run(&["--env", "night", "apply", "--resume"]).expect(5);
+    assert!(refused.stderr.contains("ME703"), "{refused}");
+    assert_eq!(counts(&database), half);
+    database.psql("DROP TRIGGER slow ON t");
+    set_clock(&project, &at(4, 2));
+    project.run(&["--env", "night", "apply", "--resume"]).expect(0);
+    assert_eq!(counts(&database), "1:1000");
+}
+
+#[test]
+fn a_key_means_the_same_under_other_settings_of_the_database() {
+    let database = Cluster::shared().database();
+    let set = |date: &str, interval: &str, digits: &str, bytes: &str| {
+        let name = database.name();
+        database.psql(&format!(
+            "ALTER DATABASE {name} SET DateStyle = '{date}'; ALTER DATABASE {name} SET IntervalStyle = '{interval}'; \
+             ALTER DATABASE {name} SET extra_float_digits = {digits}; ALTER DATABASE {name} SET bytea_output = '{bytes}'; \
+             ALTER DATABASE {name} SET TimeZone = '{}'",
+            if digits == "0" { "Asia/Kolkata" } else { "America/New_York" }
+        ));
+    };
+    // Without exact digits many of these numbers look the same; 03/04 is a day in March or in April.
+    let keys = [
+        ("date", "date '2026-01-01' + i"),
+        ("timestamptz", "timestamptz '2026-01-01 00:00:00.000001Z' + i * interval '7 h'"),
+        ("float8", "1 + i * 1e-15::float8"),
+        ("interval", "i * interval '-1 day 1 hour'"),
+        ("bytea", "decode('5c' || md5(i::text), 'hex')"),
+    ];
+    let project = Project::new(&database);
+    for (number, (kind, value)) in (1..).zip(keys) {
+        database.psql(&format!(
+            "CREATE TABLE k{number} (k {kind} PRIMARY KEY, n int NOT NULL DEFAULT 0); \
+             INSERT INTO k{number} SELECT {value} FROM generate_series(1, 200) i"
+        ));
+        let up = format!("-- chunk: k{number} by k, size 30, max-size 30\nUPDATE k{number} SET n = n + 1;\n");
+        project.pair(&format!("{number:03}_k"), &up, "SELECT 1;\n");
+    }
+    set("SQL, DMY", "sql_standard", "-5", "escape");
+    crash(&project, "chunk.after:3", &["apply", "--yes"]);
+    for number in 2..=keys.len() {
+        set("German, MDY", "postgres_verbose", "0", "escape");
+        crash(&project, "chunk.after:9", &["apply", "--resume"]);
+        set("SQL, DMY", "sql_standard", "-5", "hex");
+        assert_eq!(
+            database.psql(&format!("SELECT count(*) > 0 FROM k{number} WHERE n = 1")),
+            "t",
+            "{number} was begun"
+        );
+    }
+    project.run(&["apply", "--resume"]).expect(0);
+    for (number, (kind, _)) in (1..).zip(keys) {
+        let sql = format!("SELECT count(*) FILTER (WHERE n = 1), count(*) FROM k{number}");
+        assert_eq!(database.psql(&sql), "200|200", "{kind}");
+    }
+}
+
+#[test]
+fn it_holds_while_a_standby_replays_nothing_and_goes_on_when_it_does() {
+    const PORT: u16 = 6544;
+    let cluster = Cluster::start_with(standby::options());
+    let database = cluster.database();
+    numbers(&database, 1_000);
+    database.psql(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.003); RETURN new; END $$; \
+         CREATE TRIGGER slow BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION slow()",
+    );
+    let project = Project::new(&database);
+    project.pair("001_t", "-- chunk: t by id, size 50, max-size 50, max-lag 500ms\nUPDATE t SET n = n + 1;\n", DOWN);
+    let _standby = Standby::start(&cluster, PORT);
+    wait_until("the standby streams", PATIENCE, || {
+        database.psql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND replay_lsn IS NOT NULL")
+            == "1"
+    });
+    let there = |sql: &str| {
+        let url = database.url().replace(&format!("port={}", cluster.port()), &format!("port={PORT}"));
+        let output = cluster.program("psql").args(["-qXAt", "-d", &url, "-c", sql]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    there("SELECT pg_wal_replay_pause()");
+    let child = project.spawn(&["apply", "--yes"]);
+    wait_until("it holds", PATIENCE, || {
+        database.psql(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^migengine:' AND application_name !~ 'guard$' \
+             AND state = 'idle' AND clock_timestamp() - state_change > '300 ms'",
+        ) != "0"
+            && database.psql("SELECT to_regclass('migengine.progress') IS NOT NULL") == "t"
+            && database.psql("SELECT count(*) FROM migengine.progress WHERE batches > 0") == "1"
+    });
+    let held = counts(&database);
+    assert!(held.contains("0:") && held.contains("1:"), "it must stand half-way: {held}");
+    there("SELECT pg_wal_replay_resume()");
+    let output = collect(child).expect(0);
+    assert!(output.stderr.contains("holds: a replica is") && output.stderr.contains("goes on"), "{output}");
+    assert_eq!(counts(&database), "1:1000");
 }

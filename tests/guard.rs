@@ -3,7 +3,8 @@
 
 mod support;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -400,4 +401,60 @@ fn each_environment_has_limits_of_its_own_and_the_header_wins() {
     );
     let output = project.run(&["apply", "--resume"]).expect(7);
     assert!(output.stderr.contains("within 200 ms"), "{output}");
+}
+
+/// Passes bytes on between the program and the server, and misspells one word of the program's.
+fn misspelling(database: &Database<'_>, folder: &std::path::Path, word: &'static str) -> String {
+    let cluster = database.cluster();
+    let name = format!(".s.PGSQL.{}", cluster.port());
+    let (listener, server) = (UnixListener::bind(folder.join(&name)).unwrap(), cluster.dir().join(&name));
+    spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let Ok(server) = UnixStream::connect(&server) else { break };
+            let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            spawn(move || {
+                std::io::copy(&mut from, &mut to).ok();
+                to.shutdown(std::net::Shutdown::Both).ok();
+            });
+            let (mut from, mut to) = (client, server);
+            spawn(move || {
+                let mut piece = vec![0; 1 << 20];
+                while let Ok(read @ 1..) = from.read(&mut piece) {
+                    let said = &mut piece[..read];
+                    for at in 0..=said.len().saturating_sub(word.len()) {
+                        if said[at..].starts_with(word.as_bytes()) {
+                            said[at] = b'x';
+                        }
+                    }
+                    if to.write_all(said).is_err() {
+                        break;
+                    }
+                }
+                to.shutdown(std::net::Shutdown::Both).ok();
+            });
+        }
+    });
+    let host = cluster.dir().display().to_string();
+    database.url().replace(&host, &folder.display().to_string())
+}
+
+/// As managed services do with settings that they keep to themselves.
+#[test]
+fn a_refused_setting_is_told_once_and_the_rest_goes_on() {
+    let database = Cluster::shared().database();
+    users(&database, 10);
+    let folder = tempfile::Builder::new().prefix("me-proxy-").tempdir_in("/tmp").unwrap();
+    let project = Project::with_url(&misspelling(&database, folder.path(), "client_connection_check_interval"));
+    project.write("001_a.sql", "ALTER TABLE users ADD COLUMN a int;");
+    project.write("002_b.sql", "ALTER TABLE users ADD COLUMN b int;");
+    // Somebody is in the way, so that the guard opens its own session too.
+    let _reader = Holder::new(&database, "BEGIN; SELECT count(*) FROM users; SELECT pg_sleep(1); COMMIT;", "users");
+    let (output, _) = apply(&project, &[]);
+    let output = output.expect(0);
+    let told = output.stderr.matches("refused the setting xlient_connection_check_interval").count()
+        + output.stderr.matches("refused the setting client_connection_check_interval").count();
+    assert_eq!(told, 1, "{output}");
+    assert_eq!(columns(&database), "id,name,a,b");
+    let lease = "SELECT count(*) FROM migengine.history WHERE state = 'applied'";
+    assert_eq!(database.psql(lease), "2");
 }

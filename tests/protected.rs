@@ -230,3 +230,25 @@ fn a_hosted_name_that_nothing_protects_is_warned_of() {
     let output = scene.run(&["--database-url", &url, "--journal", "elsewhere", "apply"]).expect(5);
     assert!(!output.stderr.contains("Amazon RDS"), "it is protected now: {output}");
 }
+
+#[test]
+fn an_allow_for_an_object_that_does_not_exist_allows_nothing() {
+    let scene = Scene::with_steps(1);
+    configure(&scene.project, "[env.production]\nprotected = true\n");
+    scene.run(&["apply", "--yes"]).expect(0);
+    let name = scene.db.name().to_owned();
+    let script = "-- Allow: drop-table(nowhere) -- \"a slip\"\n\nDROP TABLE t001;\n";
+    scene.project.pair("002_drop", script, "CREATE TABLE t001 (n int);\n");
+    let lint = scene.project.run(&["lint"]);
+    assert!(format!("{lint}").contains("nothing in this script is drop-table(nowhere)"), "{lint}");
+    let before = scene.everything();
+    let refused = scene.run(&["--env", "production", "apply", "--yes", "--confirm", &name]).expect(5);
+    assert!(refused.stderr.contains("ME433") && refused.stderr.contains("002_drop.sql:3:1"), "{refused}");
+    assert_eq!(scene.everything(), before);
+    // Of an object that is in the script and not in the database the server says so, and nothing is changed.
+    let script = "-- Allow: drop-table(nowhere) -- \"a slip\"\n\nDROP TABLE nowhere;\n";
+    scene.project.pair("002_drop", script, "CREATE TABLE nowhere (n int);\n");
+    let failed = scene.run(&["--env", "production", "apply", "--yes", "--confirm", &name, "--no-backup", "test"]);
+    assert!(failed.code != Some(0) && failed.stderr.contains("nowhere"), "{failed}");
+    assert_eq!(scene.effects(), "+001");
+}

@@ -6,18 +6,19 @@ stall is seen by every request in it), four reads to one write, on a table of a 
 is made by psql as it is, by psql with the usual advice (lock_timeout = 5s, tried again), and by migengine.
 
 Writes benches/RESULTS-traffic.md and benches/traffic.svg. Needs PostgreSQL's server programs and pgbench, Python 3.9,
-and a release build; `make bench-traffic` sees to it. ROWS, RATE and ONLY (scenarios by name) change what is run, and LIMIT
-is the longest that any one migration may take, in seconds.
+and a release build; `make bench-traffic` sees to it. SCALE is the part of the million rows that the table gets (SCALE=0.02
+for a look whether everything works), RATE the requests a second, ONLY the scenarios by name, and LIMIT the longest that any
+one migration may take, in seconds. All of it takes some ten minutes at full size.
 """
 import datetime, glob, os, pathlib, platform, pwd, random, re, shutil, signal, subprocess, sys, tempfile, time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 MIGENGINE = pathlib.Path(os.environ.get("MIGENGINE", ROOT / "target/release/migengine")).resolve()
-ROWS = int(os.environ.get("ROWS", 1_000_000))
-RATE = int(os.environ.get("RATE", 200))
-ONLY = os.environ.get("ONLY", "").split()
-LIMIT = float(os.environ.get("LIMIT", 120))
+ROWS = max(1000, int(1_000_000 * float(os.environ.get("SCALE") or 1)))
+RATE = int(os.environ.get("RATE") or 200)
+ONLY = os.environ.get("ONLY", "").replace(",", " ").split()
+LIMIT = float(os.environ.get("LIMIT") or 120)
 # Nobody lets go of the table in these, so that waiting longer shows nothing more.
 FOREVER = {"idle": 12.0, "prepared": 12.0}
 WARM_UP, TAIL = 4.0, 2.0
@@ -62,10 +63,45 @@ SCENARIOS = [
     ("index-killed", "CREATE INDEX CONCURRENTLY, killed half-way and gone on with",
      ["CREATE INDEX CONCURRENTLY users_name ON users (name);"], [], "kill index"),
     ("backfill", "a backfill of every row",
-     ["-- chunk: users by id, target 100ms\nUPDATE users SET touched = touched + 1;"], [], None),
+     ["-- chunk: users by id\nUPDATE users SET touched = touched + 1;"], [], None),
     ("backfill-killed", "a backfill of every row, killed ten times",
-     ["-- chunk: users by id, target 100ms\nUPDATE users SET touched = touched + 1;"], [], "kill backfill"),
+     ["-- chunk: users by id\nUPDATE users SET touched = touched + 1;"], [], "kill backfill"),
 ]
+
+KILLS = 10
+
+
+def stall(limit):
+    return lambda own, cells: own["during"]["max"] <= limit
+
+
+def says(*words):
+    return lambda own, cells: all(word in own["outcome"] for word in words)
+
+
+def at_baseline(own, cells):
+    """Within what a busy machine does to the same requests without any migration."""
+    return own["during"]["p99"] <= max(2 * own["base"]["p99"], own["base"]["p99"] + 5)
+
+
+# What migengine must show, in words and as checks; psql beside it is for comparison.
+GOALS = {
+    "reader": ("stall ≤ 60 ms, p99 at the baseline", [stall(60), at_baseline, says("done")]),
+    "overlap": ("gives up after lock-wait, stall ≤ 60 ms, blockers named", [stall(60), says("ME430", "named")]),
+    "autovacuum": ("through in under 2 s", [says("done"), lambda own, cells: own["seconds"] < 2]),
+    "idle": ("named at once", [says("named"), stall(60)]),
+    "prepared": ("named at once", [says("named"), lambda own, cells: own["seconds"] < 2]),
+    "refused": ("refused before it starts", [says("exit 5", "unchanged"), stall(60)]),
+    "rewrite": ("cancelled by 300 ms, nothing changed, recipe printed", [stall(300), says("ME431", "unchanged", "recipe")]),
+    "not-null": ("stall ≤ 30 ms", [stall(30), says("done")]),
+    "foreign-key": ("stall ≤ 30 ms", [stall(30), says("done")]),
+    "index": ("stall ≤ 30 ms", [stall(30), says("done")]),
+    "index-killed": ("stall ≤ 30 ms, valid index", [stall(30), says("done", "killed 1 times", "valid")]),
+    "backfill": ("stall ≤ 50 ms, every row once", [stall(50), says("every row once")]),
+    "backfill-killed": ("stall ≤ 50 ms, every row once, ≤ 2 times the single UPDATE", [
+        stall(50), says(f"killed {KILLS} times", "every row once"),
+        lambda own, cells: own["seconds"] <= 2 * cells["psql"]["seconds"]]),
+}
 
 
 def bin_dir():
@@ -119,6 +155,28 @@ class Server:
     def stop(self):
         self.run(["pg_ctl", "-D", self.dir + "/data", "-m", "immediate", "stop"])
         shutil.rmtree(self.dir)
+
+
+class Asker:
+    """A psql that stays, so that looking often costs little."""
+
+    def __init__(self, server):
+        self.psql = subprocess.Popen(
+            [f"{BIN}/psql", "-qXAt", "-h", server.dir, "-U", "bench", "-d", "bench"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1)
+
+    def ask(self, sql):
+        """One cell; nothing where the table is not there yet."""
+        self.psql.stdin.write(f"{sql};\n\\echo +\n")
+        self.psql.stdin.flush()
+        cell = ""
+        while (line := self.psql.stdout.readline().rstrip("\n")) != "+":
+            cell = line
+        return cell
+
+    def close(self):
+        self.psql.stdin.close()
+        self.psql.wait()
 
 
 def fresh(server, scenario):
@@ -208,7 +266,7 @@ def migrate(tool, server, scripts, options, folder, blocker):
     command = [MIGENGINE, "--database-url", server.url(), "--format", "json", "apply", "--yes"]
     around = {"cwd": folder, "env": {**env, "HOME": folder}}
     if blocker and blocker.startswith("kill"):
-        kills = killed(server, command + options, around, 10 if "backfill" in blocker else 1)
+        kills = killed(server, command + options, around, KILLS if "backfill" in blocker else 1)
         options, words = ["--resume"], f", killed {kills} times"
     else:
         words = ""
@@ -219,33 +277,35 @@ def migrate(tool, server, scripts, options, folder, blocker):
     if done.returncode == 0:
         return "done" + words
     code = re.search(r"error\[(ME\d+)\]|\[(ME\d+)\]", done.stderr)
-    return f"gave up, exit {done.returncode}" + (f", {code.group(1) or code.group(2)}" if code else "")
+    words = f"gave up, exit {done.returncode}" + (f", {code.group(1) or code.group(2)}" if code else "")
+    if re.search(r"report|forgotten", done.stderr):  # Who is in the way here goes by these names.
+        words += ", blocker named"
+    return words + (", recipe printed" if "ADD COLUMN" in done.stderr and blocker is None else "")
 
 
 def killed(server, command, around, times):
-    """Kills the runner again and again while it is at work, each time when there is something new to lose."""
-    index = "SELECT count(*) FROM pg_stat_progress_create_index"
-    batches = "SELECT coalesce(sum(batches), 0) FROM migengine.progress"
-    done, seen = 0, 0
-    while done < times:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **around)
-        until = time.time() + LIMIT / times
-        while process.poll() is None and time.time() < until:
-            if times == 1 and server.psql(index) != "0":
-                time.sleep(0.2)
-                break
-            if times > 1 and server.psql("SELECT to_regclass('migengine.progress') IS NOT NULL") == "t":
-                now = int(server.psql(batches))
-                if now > seen:
-                    seen = now
+    """Kills the runner again and again while it is at work: a build half-way, a backfill after every eleventh of it."""
+    index = "SELECT count(*) FROM pg_stat_progress_create_index WHERE phase LIKE 'building%'"
+    rows = "SELECT coalesce(sum(rows), 0) FROM migengine.progress"
+    done, asker = 0, Asker(server)
+    try:
+        while done < times:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **around)
+            until = time.time() + LIMIT / times
+            while process.poll() is None and time.time() < until:
+                if times == 1 and asker.ask(index) not in ("", "0"):
                     break
-            time.sleep(0.02)
-        if process.poll() is not None:
-            return done  # It was through before the next blow fell.
-        process.kill()
-        process.wait()
-        done += 1
-        command = [word for word in command if word != "--resume"] + ["--resume"]
+                if times > 1 and int(asker.ask(rows) or 0) >= (done + 1) * ROWS // (times + 1):
+                    break
+                time.sleep(0.005)
+            if process.poll() is not None:
+                return done  # It was through before the next blow fell.
+            process.kill()
+            process.wait()
+            done += 1
+            command = [word for word in command if word != "--resume"] + ["--resume"]
+    finally:
+        asker.close()
     return done
 
 
@@ -254,7 +314,11 @@ def verdict(server, name, tool):
     if name.startswith("index"):
         valid = server.psql("SELECT count(*) FILTER (WHERE indisvalid), count(*) FILTER (WHERE NOT indisvalid) "
                             "FROM pg_index WHERE indrelid = 'users'::regclass AND NOT indisprimary")
-        return "" if valid == "1|0" else f" (indexes valid|invalid: {valid})"
+        return ", valid" if valid == "1|0" else f" (indexes valid|invalid: {valid})"
+    if name in ("refused", "rewrite") and tool == "migengine":
+        kind = server.psql("SELECT format_type(atttypid, -1) FROM pg_attribute "
+                           "WHERE attrelid = 'users'::regclass AND attname = 'visits'")
+        return ", unchanged" if kind == "integer" else f" (visits is {kind})"
     if name.startswith("backfill"):
         wrong = server.psql("SELECT count(*) FROM users WHERE touched <> 1")
         return ", every row once" if wrong == "0" else f" ({wrong} rows not exactly once)"
@@ -355,13 +419,17 @@ def report(results, loads):
         "| scenario | by | outcome | took | longest stall | p99 | over 100 ms | before: longest | before: p99 |",
         "|---|---|---|---:|---:|---:|---:|---:|---:|",
     ]
+    met = ["", "| scenario | migengine must show | met |", "|---|---|---|"]
     for scenario, cells in results:
         for tool, cell in cells.items():
             during, base = cell["during"], cell["base"]
             lines.append(
                 f"| {scenario[1]} | {tool} | {cell['outcome']} | {cell['seconds']:.2f} s | **{during['max']:.0f} ms** | "
                 f"{during['p99']:.0f} ms | {cell['late']} | {base['max']:.0f} ms | {base['p99']:.0f} ms |")
-    (ROOT / "benches/RESULTS-traffic.md").write_text("\n".join(lines) + "\n")
+        goal, checks = GOALS[scenario[0]]
+        own = cells["migengine"]
+        met.append(f"| {scenario[1]} | {goal} | {'yes' if all(check(own, cells) for check in checks) else '**no**'} |")
+    (ROOT / "benches/RESULTS-traffic.md").write_text("\n".join(lines + met) + "\n")
     (ROOT / "benches/traffic.svg").write_text(figure(results))
 
 
@@ -383,6 +451,9 @@ def main():
                       f"{shown['during']['max']:7.0f} ms  p99 {shown['during']['p99']:6.0f} ms   before "
                       f"{shown['base']['max']:5.0f} ms  p99 {shown['base']['p99']:5.0f} ms", flush=True)
             results.append((scenario, cells))
+            goal, checks = GOALS[scenario[0]]
+            missed = [number for number, check in enumerate(checks, 1) if not check(cells["migengine"], cells)]
+            print(f"{scenario[0]:12} must show: {goal}: {'met' if not missed else f'missed, check {missed}'}", flush=True)
             report(results, loads)  # After each, so that an interrupted benchmark leaves what it has.
     finally:
         server.stop()

@@ -10,7 +10,6 @@ use migengine_engine::pg::read::DatabaseState;
 use migengine_engine::pg::session::Session;
 use migengine_engine::pg::target::{Host, Target};
 use migengine_engine::preflight::Verdict;
-use migengine_engine::protect::window::Standing;
 use migengine_engine::protect::{Admission, Consent, Protection, admission, hosted};
 use migengine_engine::run::event::Event;
 use migengine_engine::run::state::{Direction, RunSnapshot, StepSnapshot, StepState};
@@ -134,13 +133,10 @@ impl Intention<'_> {
 
     fn window(&self) -> Result<Option<Event>, CommandError> {
         let windows = self.context.windows();
-        let Standing::Closed { opens } = windows.standing(now()) else { return Ok(None) };
+        let Some(what) = windows.closed(now()) else { return Ok(None) };
         if let Some(reason) = &self.options.outside_window {
             return Ok(Some(note("window", format!("outside of {windows}, because: {reason}"))));
         }
-        let next =
-            opens.map_or_else(|| "it does not open again".to_owned(), |at| format!("open again {}", windows.show(at)));
-        let what = format!("it is outside of the maintenance window ({windows}); {next}");
         Err(CommandError::refused("ME703", what)
             .next("wait for it, or take the responsibility, which the journal keeps: --outside-window \"reason\""))
     }

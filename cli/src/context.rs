@@ -200,6 +200,12 @@ impl Context {
         self.section.window.clone().unwrap_or_default()
     }
 
+    /// The windows that a run keeps to: none where somebody took the responsibility for being outside of them.
+    #[must_use]
+    pub fn windows_of(&self, options: &RunOptions) -> Windows {
+        if options.outside_window.is_some() { Windows::default() } else { self.windows() }
+    }
+
     /// How to find out whether there is a backup.
     ///
     /// # Errors
@@ -335,7 +341,7 @@ impl Limits {
 #[must_use]
 pub fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX).saturating_add(crate::crash::ahead_us()))
 }
 
 /// `user@host`, for the audit trail.

@@ -5,6 +5,7 @@
 //! | `MIGENGINE_CRASH_AT=name:n` | act when the named point is passed for the n-th time |
 //! | `MIGENGINE_CRASH_ACTION` | `kill` (the default): SIGKILL; `term`: SIGTERM; `full`, `readonly`: the disk is, from there on (points of the journal); `pause`: see below |
 //! | `MIGENGINE_CRASH_PAUSE=FILE` | where `pause` writes a file; the process stands still until somebody removes it |
+//! | `MIGENGINE_CLOCK_AHEAD=FILE` | the clock of the process is ahead by as many seconds as the file says, whenever it is looked at |
 //! | `MIGENGINE_CRASH_TRACE=FILE` | every point that is passed is appended to the file |
 //!
 //! The points are [`migengine_engine::drive::points::Point::ALL`] and [`migengine_journal::points::POINTS`].
@@ -20,6 +21,23 @@ pub fn point(_name: &'static str) {}
 pub fn point(name: &'static str) {
     // Only the journal has a disk that could fail.
     drop(armed::pass(name));
+}
+
+/// How far the clock of the process is ahead, in microseconds.
+#[cfg(not(debug_assertions))]
+#[must_use]
+pub const fn ahead_us() -> i64 {
+    0
+}
+
+/// How far the clock of the process is ahead, in microseconds.
+#[cfg(debug_assertions)]
+#[must_use]
+pub fn ahead_us() -> i64 {
+    static AHEAD: std::sync::LazyLock<Option<std::ffi::OsString>> =
+        std::sync::LazyLock::new(|| std::env::var_os("MIGENGINE_CLOCK_AHEAD"));
+    let text = AHEAD.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+    text.and_then(|text| text.trim().parse::<i64>().ok()).map_or(0, |seconds| seconds.saturating_mul(1_000_000))
 }
 
 /// The journal's hook; none in release builds.

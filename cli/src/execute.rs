@@ -9,6 +9,7 @@ use migengine_engine::pg::session::Session;
 use migengine_engine::pg::target::Target;
 use migengine_engine::plan::Plan;
 use migengine_engine::progress::Progress;
+use migengine_engine::protect::window::Windows;
 use migengine_engine::run::event::{DatabaseIdentity, Event, Recorded, RunStarted};
 use migengine_engine::run::journal::{Journal as _, Sealed};
 use migengine_engine::run::state::RunSnapshot;
@@ -37,6 +38,8 @@ pub struct Stage<'a> {
     pub target: &'a Target,
     /// How long to wait for what.
     pub limits: Limits,
+    /// When changes are welcome.
+    pub windows: Windows,
     /// The session that read the state.
     pub session: Session,
     /// The state.
@@ -139,6 +142,7 @@ impl Stage<'_> {
             reconnect_patience: self.limits.reconnect,
             settings: self.limits.settings(),
             limits: self.limits.guard,
+            windows: self.windows,
             jobs: self.limits.jobs,
             origin: origin(&actor(), self.context.environment()),
         };

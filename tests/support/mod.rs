@@ -16,6 +16,7 @@ pub mod process;
 pub mod project;
 pub mod scene;
 pub mod smtp;
+pub mod standby;
 mod template;
 
 pub use cluster::{Cluster, Options};

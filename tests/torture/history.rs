@@ -1,12 +1,8 @@
 //! Row 7: the database went back in time, by a restored backup or by a failover that lost commits. Nothing may run on
 //! the journal's word then, nor on the database's.
 
-use std::os::unix::process::CommandExt as _;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use migengine_cli::embedded::ServerUser;
 use nix::sys::signal::Signal;
 
 use super::kinds::{KINDS, Kind};
@@ -15,6 +11,7 @@ use super::matrix::copy_dir;
 use super::oracle;
 use super::table::Table;
 use crate::support::process::{signal, wait_until};
+use crate::support::standby::{self, follow};
 use crate::support::{Output, Project};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -86,8 +83,7 @@ fn failed_over(lab: &Lab, round: &usize) -> Result<(), String> {
     kind.write(&project);
     run(&project, &["apply", "1_first", "--yes"], &[]).expect(0);
     let (data, standby) = (lab.cluster.dir().join("data"), lab.cluster.dir().join("standby"));
-    let user = ServerUser::current().map_err(|error| error.to_string())?;
-    let mut follower = follow(lab, &user, &standby)?;
+    let mut follower = follow(&lab.cluster, &standby, STANDBY)?;
     let said = |sql: &str| lab.sql_at(STANDBY, sql).unwrap_or_default();
     wait_until("the standby streams", PATIENCE, || {
         said("SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'") == "1"
@@ -116,28 +112,10 @@ fn failed_over(lab: &Lab, round: &usize) -> Result<(), String> {
     refused(&db, &project)
 }
 
-/// A standby that streams from the lab's server.
-fn follow(lab: &Lab, user: &ServerUser, to: &Path) -> Result<Child, String> {
-    let program = lab.cluster.program("pg_basebackup");
-    let mut command: Command = user.command(program.get_program());
-    command.args(["-h", lab.cluster.dir().to_str().unwrap_or_default(), "-p", &lab.cluster.port().to_string()]);
-    command.args(["-U", "postgres", "-X", "stream", "-c", "fast", "--no-sync", "-R", "-D"]).arg(to);
-    if !command.status().is_ok_and(|status| status.success()) {
-        return Err("pg_basebackup did not work".to_owned());
-    }
-    let mut postgres = user.command(lab.cluster.program("postgres").get_program());
-    postgres.arg("-D").arg(to).args(["-p", &STANDBY.to_string()]).process_group(0);
-    postgres.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())
-}
-
 /// Failovers.
 pub fn failovers(table: &Table, rounds: usize) {
     let cases: Vec<usize> = (0..rounds).collect();
-    let lab = || {
-        let conf = vec!["wal_level = replica".to_owned(), "max_wal_senders = 4".to_owned()];
-        let hba = vec!["local replication all trust".to_owned()];
-        Lab::start_with(crate::support::Options { conf, hba, ..crate::support::Options::default() })
-    };
+    let lab = || Lab::start_with(standby::options());
     table.all("7 standby promoted without commits: refused", &cases, lab, failed_over, |round| format!("{round}"));
 }
 

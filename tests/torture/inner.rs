@@ -18,6 +18,7 @@ use migengine_engine::pg::settle::settle;
 use migengine_engine::pg::target::{SystemFiles, Target};
 use migengine_engine::pg::witness::{Mirror, RunLine};
 use migengine_engine::plan::{ApplyTarget, Graph, Plan, Policy, RollbackTarget, plan_apply, plan_rollback};
+use migengine_engine::protect::window::Windows;
 use migengine_engine::run::event::{DatabaseIdentity, Event, Recorded, RunStarted};
 use migengine_engine::run::journal::{Journal as _, Sealed};
 use migengine_engine::run::state::{RunSnapshot, RunState};
@@ -233,6 +234,7 @@ impl<'l> Stage<'l> {
             reconnect_patience: patience,
             settings: settings(),
             limits: Limits::default(),
+            windows: Windows::default(),
             jobs: 1,
             origin: String::new(),
         };

@@ -228,10 +228,12 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
             if !args.resume {
                 return Err(runs::in_the_way(&session, ledger, &journal, &found.run).await?);
             }
+            let windows = context.windows_of(&args.run);
             let stage = Stage {
                 context,
                 target: &target,
                 limits,
+                windows,
                 session,
                 state,
                 journal,
@@ -296,8 +298,9 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
             journal
         }
     };
+    let windows = context.windows_of(&args.run);
     let stage =
-        Stage { context, target: &target, limits, session, state, journal, stop, outside, show: args.run.progress };
+        Stage { context, target: &target, limits, windows, session, state, journal, stop, outside, show: args.run.progress };
     let start = stage.begin(&planned.plan, args.on_failure == OnFailure::Rollback, notes).await?;
     stage.drive(start, scripts, Asked::Apply).await
 }

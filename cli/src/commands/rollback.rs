@@ -106,8 +106,9 @@ async fn rollback(context: &Context, args: &RollbackArgs, stop: watch::Receiver<
         context.tell(note);
     }
     let found = runs::unfinished(&session, &ledger, &mut journal).await?;
+    let windows = context.windows_of(&args.run);
     let stage =
-        Stage { context, target: &target, limits, session, state, journal, stop, outside, show: args.run.progress };
+        Stage { context, target: &target, limits, windows, session, state, journal, stop, outside, show: args.run.progress };
     let kept = kept(&stage).await?;
     let history = sources::history(stage.state.ledger.as_ref(), &kept);
     let graph = Graph::build(project.nodes(), &history);

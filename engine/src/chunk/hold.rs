@@ -10,6 +10,10 @@ pub struct Facts {
     pub paused: Option<String>,
     /// How far the slowest replica is behind.
     pub lag: Option<Duration>,
+    /// Bytes of WAL that were written, and up to which the slowest replica has replayed them.
+    pub written: i64,
+    /// See there; nothing where no replica streams, or where this role may not see it.
+    pub replayed: Option<i64>,
     /// Bytes of WAL that may still be written before a replication slot loses what it needs.
     pub slot_left: Option<i64>,
     /// WAL segments that wait to be archived.

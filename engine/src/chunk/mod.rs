@@ -11,6 +11,7 @@ mod pass;
 mod report;
 mod setback;
 mod sql;
+mod trail;
 
 pub use hold::{Facts, Hold, hold};
 pub use key::{Candidate, Key, Unusable, choose};
@@ -19,3 +20,4 @@ pub use pass::{After, Pass, SWEEPS, after_pass};
 pub use report::{Meter, progress_words};
 pub use setback::{Setback, setback};
 pub use sql::{Range, Rewritten, boundary, rewrite};
+pub use trail::Trail;

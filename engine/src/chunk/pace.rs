@@ -10,6 +10,8 @@ pub struct Pace {
     size: u32,
     least: u32,
     most: u32,
+    /// Sizes are near what fits.
+    settled: bool,
     /// Keys of a range that failed and that holds a bad row somewhere; sizes do not grow before it is behind.
     suspect: u64,
 }
@@ -17,14 +19,19 @@ pub struct Pace {
 /// Adapting does not go below this; failing does.
 const LEAST: u32 = 100;
 /// Bounds of one adaptation.
-const STEP: (f64, f64) = (0.5, 1.5);
+const STEP: (f64, f64) = (0.5, 2.0);
+/// Upper bound as long as no batch has come near its target: how many keys fit is not known yet, and small batches spend
+/// their time on everything around them.
+const FIRST_STEP: f64 = 4.0;
+/// A batch that took this part of the target has come near it.
+const NEAR: f64 = 0.7;
 
 impl Pace {
     /// Starts with `size` keys.
     #[must_use]
     pub fn new(target: Duration, size: u32, most: u32) -> Self {
         let size = size.clamp(1, most.max(1));
-        Self { target, size, least: LEAST.min(size), most: most.max(1), suspect: 0 }
+        Self { target, size, least: LEAST.min(size), most: most.max(1), settled: false, suspect: 0 }
     }
 
     /// Keys that the next batch takes.
@@ -43,11 +50,13 @@ impl Pace {
             }
             self.size = self.size.max(self.least);
         }
+        let factor = self.target.as_secs_f64() / took.as_secs_f64().max(0.000_1);
+        self.settled |= factor < 1.0 / NEAR;
         if crowded {
             return self.halve();
         }
-        let factor = self.target.as_secs_f64() / took.as_secs_f64().max(0.000_1);
-        let wanted = f64::from(self.size) * factor.clamp(STEP.0, STEP.1);
+        let growth = if self.settled { STEP.1 } else { FIRST_STEP };
+        let wanted = f64::from(self.size) * factor.clamp(STEP.0, growth);
         // A batch that found fewer keys than it could take tells nothing about larger ones.
         let full = keys >= u64::from(self.size);
         if factor < 1.0 || full {
@@ -57,6 +66,7 @@ impl Pace {
 
     /// The next batch takes half as many.
     pub fn halve(&mut self) {
+        self.settled = true;
         self.size = (self.size / 2).max(1);
     }
 
@@ -85,11 +95,13 @@ mod tests {
 
     #[test]
     fn the_size_follows_the_time_within_its_bounds() {
-        let mut pace = Pace::new(MS(200), 2_000, 4_000);
-        pace.went_through(2_000, MS(100), false);
-        assert_eq!(pace.size(), 3_000);
-        pace.went_through(3_000, MS(1), false);
-        assert_eq!(pace.size(), 4_000);
+        let mut pace = Pace::new(MS(200), 500, 4_000);
+        pace.went_through(500, MS(10), false);
+        assert_eq!(pace.size(), 2_000, "far from the target, by leaps");
+        pace.went_through(2_000, MS(160), false);
+        assert_eq!(pace.size(), 2_500);
+        pace.went_through(2_500, MS(1), false);
+        assert_eq!(pace.size(), 4_000, "no leaps any more, and no more than the most");
         pace.went_through(4_000, MS(400), false);
         assert_eq!(pace.size(), 2_000);
         pace.went_through(2_000, MS(9_000), false);

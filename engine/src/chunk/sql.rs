@@ -41,17 +41,20 @@ fn range(key: &Key, qualifier: &str, range: Range) -> String {
 }
 
 /// The query for the end of the next batch: the number of keys in it, then the last one's columns as text. No row when
-/// there are no more. `relation` is ready for SQL; the parameters are the place reached, if any.
+/// there are no more. `relation` is ready for SQL; the parameters are the place reached, if any (`from`), then how many
+/// keys there may be, as `int8`.
 #[must_use]
-pub fn boundary(relation: &str, key: &Key, from: bool, size: u32) -> String {
+pub fn boundary(relation: &str, key: &Key, from: bool) -> String {
     let names = columns(key, "");
     let behind = if from { format!(" WHERE ({names}) > ({})", parameters(key, 1)) } else { String::new() };
+    let size = if from { key.columns.len() + 1 } else { 1 };
     let last = key.columns.iter().map(|column| format!("{} DESC", quote_ident(column))).collect::<Vec<_>>().join(", ");
     let texts =
         key.columns.iter().map(|column| format!("{}::text", quote_ident(column))).collect::<Vec<_>>().join(", ");
+    // One key only becomes text.
     format!(
-        "SELECT count(*) OVER (), ARRAY[{texts}] FROM (SELECT {names} FROM {relation}{behind} ORDER BY {names} LIMIT {size}) AS k \
-         ORDER BY {last} LIMIT 1"
+        "SELECT migengine_keys, ARRAY[{texts}] FROM (SELECT count(*) OVER () AS migengine_keys, k.* FROM \
+         (SELECT {names} FROM {relation}{behind} ORDER BY {names} LIMIT ${size}) AS k ORDER BY {last} LIMIT 1) AS last"
     )
 }
 
@@ -170,10 +173,10 @@ mod tests {
     fn composite_keys_are_compared_as_rows() {
         let key = Key { columns: vec!["a".into(), "B".into()], types: vec!["uuid".into(), "integer".into()] };
         assert_eq!(
-            boundary("public.t", &key, true, 50),
-            "SELECT count(*) OVER (), ARRAY[a::text, \"B\"::text] FROM (SELECT a, \"B\" FROM public.t \
-             WHERE (a, \"B\") > (CAST($1 AS uuid), CAST($2 AS integer)) ORDER BY a, \"B\" LIMIT 50) AS k \
-             ORDER BY a DESC, \"B\" DESC LIMIT 1"
+            boundary("public.t", &key, true),
+            "SELECT migengine_keys, ARRAY[a::text, \"B\"::text] FROM (SELECT count(*) OVER () AS migengine_keys, k.* FROM \
+             (SELECT a, \"B\" FROM public.t WHERE (a, \"B\") > (CAST($1 AS uuid), CAST($2 AS integer)) \
+             ORDER BY a, \"B\" LIMIT $3) AS k ORDER BY a DESC, \"B\" DESC LIMIT 1) AS last"
         );
         assert_eq!(
             range(&key, "x", Range::Between),

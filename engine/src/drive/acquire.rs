@@ -176,8 +176,9 @@ impl<J: Journal> Driver<'_, J> {
 /// Opens a session with the run's settings.
 async fn connect<J>(world: &World<'_, J>, name: &str) -> Result<Session, crate::pg::connect::ConnectError> {
     let session = Session::open(world.target, world.schema, name, &world.options.settings).await?;
+    // They were told when the command opened its first session.
     for warning in &session.warnings {
-        world.observer.say(warning);
+        tracing::debug!("{warning}");
     }
     Ok(session)
 }

@@ -2,20 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use super::guarded::Watch;
 use super::parts::{Halt, author_query, settings_before, write_mark};
+use super::piece::{Tried, directive};
 use super::points::Point;
 use super::{Driver, Live};
-use crate::chunk::{self, After as Then, Meter, Pace, Pass, Setback, after_pass};
+use crate::chunk::{self, After as Then, Meter, Pace, Pass, Setback, Trail, after_pass};
 use crate::guard::{self, Case};
 use crate::id::Epoch;
-use crate::migration::{Chunk, DirectiveKey, Part, Script, parse_duration};
-use crate::pg::chunk::{self as pieces, Batch, Divided, Reached, Who};
+use crate::migration::{Chunk, DirectiveKey, Part, Script};
+use crate::pg::chunk::{self as pieces, Divided, Reached, Who};
 use crate::pg::failure::{Fault, Site, fault_placed};
-use crate::pg::flight::{self, After, RESET};
-use crate::pg::guard::{Seen, random};
-use crate::pg::layout::quote_literal;
-use crate::pg::send::send;
+use crate::pg::flight::{self, After};
+use crate::pg::guard::random;
+use crate::pg::questions::{self, Ahead, Questions};
 use crate::progress::Progress;
 use crate::run::event::Event;
 use crate::run::failure::Failure;
@@ -27,34 +26,29 @@ use crate::sql::Statement;
 const HOLD_EVERY: Duration = Duration::from_millis(500);
 /// Pause between two sentences about why it holds.
 const TELL_EVERY: Duration = Duration::from_secs(30);
-/// Somebody who waited this long behind a batch makes the next one smaller.
-const CROWDED: Duration = Duration::from_millis(50);
 /// Longest pause after a batch that failed by chance.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// One statement and everything around it.
-struct Work<'a> {
-    step: StepIndex,
-    index: u32,
-    script: &'a Script,
-    statement: &'a Statement,
-    chunk: &'a Chunk,
-    divided: Divided,
-    who: Who,
-    case: Case,
-    pace: Pace,
+pub(super) struct Work<'a> {
+    pub(super) step: StepIndex,
+    pub(super) index: u32,
+    pub(super) script: &'a Script,
+    pub(super) statement: &'a Statement,
+    pub(super) chunk: &'a Chunk,
+    pub(super) divided: Divided,
+    pub(super) questions: Questions,
+    pub(super) who: Who,
+    pub(super) case: Case,
+    pub(super) pace: Pace,
     began: Instant,
     keys: u64,
+    /// Where the WAL was when.
+    trail: Trail,
     /// Since when nothing went through.
     stuck_since: Option<Instant>,
     /// The server tells how busy it is.
     sees: bool,
-}
-
-/// How a batch ended.
-enum Tried {
-    Through { rows: u64, keys: u64, took: Duration, crowded: bool },
-    Failed { failure: Box<Failure>, keys: u64, end: Vec<String> },
 }
 
 impl<J: Journal> Driver<'_, J> {
@@ -75,10 +69,7 @@ impl<J: Journal> Driver<'_, J> {
         let who = self.who(step, index + 1);
         let mark = self.parts_mark(step, script, index + 1, None);
         let mirror = self.mirror();
-        self.world.observer.point(Point::ChunkBefore);
-        let client = &live.session.client;
-        let fence = flight::fence(&live.session, live.epoch, &After::default());
-        client.batch_execute(&format!("BEGIN; {fence}")).await.map_err(Fault::from)?;
+        let client = self.begin_fenced(live).await?;
         let size = i32::try_from(chunk.size).unwrap_or(i32::MAX);
         let token = self.token(live);
         pieces::open(client, self.world.schema, &who, token, &divided, size).await.map_err(Fault::from)?;
@@ -86,6 +77,15 @@ impl<J: Journal> Driver<'_, J> {
         self.commit_mirrored(live).await?;
         self.world.observer.point(Point::ChunkAfter);
         Ok(())
+    }
+
+    /// A transaction of our own about the place reached.
+    async fn begin_fenced<'l>(&self, live: &'l Live) -> Result<&'l tokio_postgres::Client, Halt> {
+        self.world.observer.point(Point::ChunkBefore);
+        let client = &live.session.client;
+        let fence = flight::fence(&live.session, live.epoch, &After::default());
+        client.batch_execute(&format!("BEGIN; {fence}")).await.map_err(Fault::from)?;
+        Ok(client)
     }
 
     /// The table and its key, by the script's own `search_path`.
@@ -135,6 +135,7 @@ impl<J: Journal> Driver<'_, J> {
         }
         let size = u32::try_from(reached.size).unwrap_or(chunk.size);
         let pace = Pace::new(chunk.target, size, chunk.max_size);
+        let (questions, sees) = self.questions(live, chunk, &divided).await?;
         let mut work = Work {
             step,
             index,
@@ -142,18 +143,20 @@ impl<J: Journal> Driver<'_, J> {
             statement,
             chunk,
             divided,
+            questions,
             who,
             case,
             pace,
             began: Instant::now(),
             keys: 0,
+            trail: Trail::default(),
             stuck_since: None,
-            sees: true,
+            sees,
         };
         if reached.finished && !self.holds_true(live, &work).await? {
             self.reopen(live, &work, &reached).await?;
         }
-        self.passes(live, &mut work).await?;
+        self.passes(live, &mut work, reached).await?;
         if !self.holds_true(live, &work).await? {
             return Err(placed(script, Some(statement), left_over(chunk)).into());
         }
@@ -162,38 +165,122 @@ impl<J: Journal> Driver<'_, J> {
         self.mark_alone(live, &mark).await
     }
 
-    async fn passes(&mut self, live: &Live, work: &mut Work<'_>) -> Result<(), Halt> {
+    async fn passes(&mut self, live: &Live, work: &mut Work<'_>, reached: Reached) -> Result<(), Halt> {
+        let mut known = None;
+        let mut cursor = reached.cursor;
         loop {
             if self.stopping() {
                 return Err(Halt::Stop);
             }
-            let reached = self.reached(live, work.script, work.statement, &work.who).await?;
+            let (reached, next) = self.cleared(live, work, cursor.take(), known.take()).await?;
             if reached.finished {
                 return Ok(());
             }
-            self.hold_back(live, work).await?;
-            let client = &live.session.client;
-            let size = work.pace.size();
-            let next =
-                pieces::next(client, &work.divided, reached.cursor.as_deref(), size).await.map_err(Fault::from)?;
             let Some((keys, end)) = next else {
                 self.end_pass(live, work, &reached).await?;
                 continue;
             };
-            match self.batch(live, work, &reached, keys, end).await? {
-                Tried::Through { rows, keys, took, crowded } => {
-                    work.pace.went_through(keys, took, crowded);
+            match self.piece(live, work, &reached, keys, &end).await? {
+                Tried::Through { rows, keys, ahead } => {
                     work.keys += keys;
                     work.stuck_since = None;
                     self.tell_progress(work, &reached, rows, keys);
+                    (cursor, known) = (Some(end), ahead);
                 }
-                Tried::Failed { failure, keys, end } => self.setback(work, *failure, keys, &end).await?,
+                Tried::Failed { failure, keys } => {
+                    cursor = reached.cursor;
+                    self.setback(work, *failure, keys, &end).await?;
+                }
             }
         }
     }
 
+    /// How far it has come and where the next piece ends, once there is no reason to hold. `cursor` is where the next
+    /// piece is taken to begin; `known` is what was asked about it already, with the COMMIT of the piece before.
+    async fn cleared(
+        &mut self,
+        live: &Live,
+        work: &mut Work<'_>,
+        mut cursor: Option<Vec<String>>,
+        mut known: Option<Ahead>,
+    ) -> Result<(Reached, Option<(i64, Vec<String>)>), Halt> {
+        let mut told: Option<(String, Instant)> = None;
+        loop {
+            let ahead = match known.take() {
+                Some(ahead) => ahead,
+                None => self.look(live, work, cursor.as_deref()).await?,
+            };
+            let reached = ahead.reached.ok_or_else(|| placed(work.script, Some(work.statement), misplaced()))?;
+            if reached.cursor != cursor {
+                // The database knows better; where the next piece ends was asked about another place.
+                cursor = reached.cursor;
+                continue;
+            }
+            let facts = match ahead.facts {
+                Ok(facts) => facts,
+                Err(error) => {
+                    self.blind(live, work, error).await?;
+                    continue;
+                }
+            };
+            let Some(reason) = self.reason_to_hold(live, work, facts).await? else {
+                if told.is_some() {
+                    self.tell(work.step, "goes on")?;
+                }
+                return Ok((reached, ahead.next));
+            };
+            let kind = reason.split(|c: char| c.is_ascii_digit()).next().unwrap_or_default().to_owned();
+            if told.as_ref().is_none_or(|(before, at)| *before != kind || at.elapsed() >= TELL_EVERY) {
+                self.tell(work.step, &format!("holds: {reason}"))?;
+                self.flush().await?;
+                self.show_elsewhere(live).await;
+                told = Some((kind, Instant::now()));
+            }
+            self.come(work.step, &Progress::Holding(reason));
+            self.idle(HOLD_EVERY).await?;
+        }
+    }
+
+    async fn look(&self, live: &Live, work: &Work<'_>, cursor: Option<&[String]>) -> Result<Ahead, Halt> {
+        let asked = work.questions.ask(&live.session.client, &work.who, cursor, work.pace.size()).await;
+        Ok(asked.map_err(Fault::from)?)
+    }
+
+    /// The questions between pieces; whether the server tells how busy it is.
+    async fn questions(&self, live: &Live, chunk: &Chunk, divided: &Divided) -> Result<(Questions, bool), Halt> {
+        let (client, schema) = (&live.session.client, self.world.schema);
+        match Questions::prepare(client, schema, chunk, divided, true).await {
+            Ok(questions) => Ok((questions, true)),
+            Err(error) if error.as_db_error().is_some() => {
+                self.tell_blind(&error);
+                let questions = Questions::prepare(client, schema, chunk, divided, false).await;
+                Ok((questions.map_err(Fault::from)?, false))
+            }
+            Err(error) => Err(Fault::from(error).into()),
+        }
+    }
+
+    /// The server refused to tell how busy it is: from now on only a pause counts.
+    async fn blind(&self, live: &Live, work: &mut Work<'_>, error: tokio_postgres::Error) -> Result<(), Halt> {
+        if !work.sees || error.as_db_error().is_none() {
+            return Err(Fault::from(error).into());
+        }
+        self.tell_blind(&error);
+        work.sees = false;
+        let (client, schema) = (&live.session.client, self.world.schema);
+        let questions = Questions::prepare(client, schema, work.chunk, &work.divided, false).await;
+        work.questions = questions.map_err(Fault::from)?;
+        Ok(())
+    }
+
+    fn tell_blind(&self, error: &tokio_postgres::Error) {
+        self.world.observer.say(&format!(
+            "this server does not tell how far replicas and archiver are behind ({error}): batches do not wait for them"
+        ));
+    }
+
     async fn reached(&self, live: &Live, script: &Script, statement: &Statement, who: &Who) -> Result<Reached, Halt> {
-        let read = pieces::reached(&live.session.client, self.world.schema, who).await.map_err(Fault::from)?;
+        let read = questions::reached(&live.session.client, self.world.schema, who).await.map_err(Fault::from)?;
         read.ok_or_else(|| placed(script, Some(statement), misplaced()).into())
     }
 
@@ -216,10 +303,7 @@ impl<J: Journal> Driver<'_, J> {
     }
 
     async fn turn(&self, live: &Live, work: &Work<'_>, reached: &Reached, finished: bool) -> Result<(), Halt> {
-        self.world.observer.point(Point::ChunkBefore);
-        let client = &live.session.client;
-        let fence = flight::fence(&live.session, live.epoch, &After::default());
-        client.batch_execute(&format!("BEGIN; {fence}")).await.map_err(Fault::from)?;
+        let client = self.begin_fenced(live).await?;
         match pieces::turn(client, self.world.schema, &work.who, reached, finished).await.map_err(Fault::from)? {
             1 => {}
             _ => return Err(placed(work.script, Some(work.statement), misplaced()).into()),
@@ -229,100 +313,7 @@ impl<J: Journal> Driver<'_, J> {
         Ok(())
     }
 
-    /// One batch, committed or certainly without effect.
-    async fn batch(
-        &self,
-        live: &Live,
-        work: &Work<'_>,
-        reached: &Reached,
-        keys: i64,
-        end: Vec<String>,
-    ) -> Result<Tried, Halt> {
-        self.world.observer.point(Point::ChunkBefore);
-        let watch = Watch::in_passing(&work.case);
-        let (body, seen) = self.watched(live, watch, self.body(live, work, reached, keys, &end)).await;
-        let body = match (body, seen.cancelled) {
-            // A cancel request that came too late for the statement must not meet the COMMIT.
-            (Ok(done), Some(_)) => self.settled(live, Ok(()), &seen).await.map(|()| done),
-            (body, _) => body,
-        };
-        self.world.observer.point(Point::ChunkAnswered);
-        let done = match body {
-            Ok((rows, took)) => {
-                match flight::commit(&live.session.client).await.map_err(Fault::from)?.verdict().await {
-                    Ok(()) => Ok((rows, took)),
-                    Err(fault) => Err(fault),
-                }
-            }
-            Err(fault) => Err(fault),
-        };
-        self.world.observer.point(Point::ChunkAfter);
-        let keys = u64::try_from(keys).unwrap_or_default();
-        match done {
-            Ok((rows, took)) => Ok(Tried::Through { rows, keys, took, crowded: crowded(&seen) }),
-            Err(Fault::Refused(_)) if self.stopping() => {
-                flight::rollback(&live.session).await?;
-                Err(Halt::Stop)
-            }
-            Err(Fault::Refused(failure)) => {
-                flight::rollback(&live.session).await?;
-                Ok(Tried::Failed { failure, keys, end })
-            }
-            Err(lost) => Err(lost.into()),
-        }
-    }
-
-    /// Everything of a batch but its COMMIT: rows changed, and how long the statement took.
-    async fn body(
-        &self,
-        live: &Live,
-        work: &Work<'_>,
-        reached: &Reached,
-        keys: i64,
-        end: &[String],
-    ) -> Result<(u64, Duration), Fault> {
-        let (client, cursor) = (&live.session.client, reached.cursor.as_deref());
-        let plain = async |sql: String| {
-            let sent = send(client, &sql).await?;
-            sent.answer().await.map(|_| ()).map_err(|(_, error)| Fault::from(error))
-        };
-        let sent =
-            chunk::rewrite(&work.script.text, work.statement, work.chunk, &work.divided.key, pieces::range(cursor));
-        plain(self.opening(live, work)).await?;
-        let began = Instant::now();
-        let rows = pieces::change(client, &sent.sql, cursor, end).await.map_err(|error| {
-            fault_placed(&error, Site::of(work.script, work.statement), |character| sent.place(character))
-        })?;
-        let took = began.elapsed();
-        plain(format!("{RESET}{}", live.session.settings_sql())).await?;
-        let batch = Batch {
-            end: end.to_vec(),
-            keys,
-            rows: i64::try_from(rows).unwrap_or(i64::MAX),
-            size: i32::try_from(work.pace.size()).unwrap_or(i32::MAX),
-            worked_us: i64::try_from(took.as_micros()).unwrap_or(i64::MAX),
-        };
-        match pieces::advance(client, self.world.schema, &work.who, self.token(live), reached, &batch).await? {
-            1 => Ok((rows, took)),
-            _ => Err(placed(work.script, Some(work.statement), misplaced())),
-        }
-    }
-
-    fn opening(&self, live: &Live, work: &Work<'_>) -> String {
-        let name = quote_literal(&self.session_name(work.step));
-        let lock_timeout = work.case.limits.lock_timeout.as_millis();
-        let own = directive(work.script, work.statement, DirectiveKey::Timeout).and_then(parse_duration);
-        let timeout = own.or(work.script.header.statement_timeout);
-        let timeout =
-            timeout.map_or(String::new(), |limit| format!("SET LOCAL statement_timeout = '{}ms'; ", limit.as_millis()));
-        let fence = flight::fence(&live.session, live.epoch, &After::default());
-        let settings = settings_before(work.script, work.index);
-        format!(
-            "BEGIN; SET LOCAL application_name = {name}; SET LOCAL lock_timeout = '{lock_timeout}ms'; {timeout}{fence}; {settings}"
-        )
-    }
-
-    fn token(&self, live: &Live) -> (crate::id::RunId, Epoch) {
+    pub(super) fn token(&self, live: &Live) -> (crate::id::RunId, Epoch) {
         (self.run_id(), live.epoch)
     }
 
@@ -351,41 +342,17 @@ impl<J: Journal> Driver<'_, J> {
         }
     }
 
-    /// Holds as long as there is a reason to.
-    async fn hold_back(&mut self, live: &Live, work: &mut Work<'_>) -> Result<(), Halt> {
-        let mut told: Option<(String, Instant)> = None;
-        loop {
-            let Some(reason) = self.reason_to_hold(live, work).await? else {
-                if told.is_some() {
-                    self.tell(work.step, "goes on")?;
-                }
-                return Ok(());
-            };
-            let kind = reason.split(|c: char| c.is_ascii_digit()).next().unwrap_or_default().to_owned();
-            if told.as_ref().is_none_or(|(before, at)| *before != kind || at.elapsed() >= TELL_EVERY) {
-                self.tell(work.step, &format!("holds: {reason}"))?;
-                self.flush().await?;
-                self.show_elsewhere(live).await;
-                told = Some((kind, Instant::now()));
-            }
-            self.come(work.step, &Progress::Holding(reason));
-            self.idle(HOLD_EVERY).await?;
+    async fn reason_to_hold(
+        &self,
+        live: &Live,
+        work: &mut Work<'_>,
+        mut facts: chunk::Facts,
+    ) -> Result<Option<String>, Halt> {
+        facts.lag = facts.lag.max(work.trail.behind(work.began.elapsed(), facts.written, facts.replayed));
+        if let Some(closed) = self.world.options.windows.closed((self.world.clock)()) {
+            // Whoever watches the window is not there any more: the run rests, and a person goes on with it.
+            return Err(self.pause_here(format!("paused between two batches: {closed}")));
         }
-    }
-
-    async fn reason_to_hold(&self, live: &Live, work: &mut Work<'_>) -> Result<Option<String>, Halt> {
-        let client = &live.session.client;
-        let mut facts = match pieces::facts(client, self.world.schema, work.chunk, work.sees).await {
-            Ok(facts) => facts,
-            Err(error) if work.sees && error.as_db_error().is_some() => {
-                self.world.observer.say(&format!(
-                    "this server does not tell how far replicas and archiver are behind ({error}): batches do not wait for them"
-                ));
-                work.sees = false;
-                pieces::facts(client, self.world.schema, work.chunk, false).await.map_err(Fault::from)?
-            }
-            Err(error) => return Err(Fault::from(error).into()),
-        };
         if let Some(query) = directive(work.script, work.statement, DirectiveKey::Throttle) {
             facts.author = self.author_says(live, work, query).await?;
         }
@@ -441,15 +408,7 @@ impl<J: Journal> Driver<'_, J> {
     }
 }
 
-fn crowded(seen: &Seen) -> bool {
-    seen.longest > CROWDED
-}
-
-fn directive<'s>(script: &'s Script, statement: &Statement, key: DirectiveKey) -> Option<&'s str> {
-    script.directives(statement).find(|directive| directive.key == key).map(|directive| directive.value)
-}
-
-fn placed(script: &Script, statement: Option<&Statement>, failure: Failure) -> Fault {
+pub(super) fn placed(script: &Script, statement: Option<&Statement>, failure: Failure) -> Fault {
     let site = statement.map_or_else(|| Site::whole(script), |statement| Site::of(script, statement));
     Fault::Refused(Box::new(site.place(failure)))
 }

@@ -145,6 +145,7 @@ impl<J: Journal> Driver<'_, J> {
             cases: BTreeMap::new(),
             eye: Arc::clone(&self.eye),
             held: Arc::clone(&self.held),
+            pause: Arc::clone(&self.pause),
             losses: BTreeMap::new(),
             lock_losses: 0,
         }

@@ -10,14 +10,15 @@ mod guarded;
 mod lanes;
 mod orphans;
 mod parts;
+mod piece;
 mod pipeline;
 pub mod points;
 mod reconcile;
 mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -31,6 +32,7 @@ use crate::pg::read::{Ledger, ReadError};
 use crate::pg::session::Session;
 use crate::pg::target::Target;
 use crate::pg::witness::{Scribe, Testimony};
+use crate::protect::window::Windows;
 use crate::run::decide::{Next, next};
 use crate::run::event::{Event, Recorded};
 use crate::run::evidence::Observed;
@@ -68,6 +70,8 @@ pub struct Options {
     pub settings: Vec<(String, String)>,
     /// How long steps and the application may wait for one another, where a script's header does not say.
     pub limits: Limits,
+    /// When changes are welcome. A statement that runs in pieces begins no piece outside of these windows.
+    pub windows: Windows,
     /// Sessions on which steps may run side by side; with one, the session that holds the lock runs them all.
     pub jobs: usize,
     /// Who runs it and where from, for the audit log: JSON, without secrets.
@@ -206,6 +210,8 @@ pub(crate) struct Driver<'w, J> {
     eye: Arc<tokio::sync::Mutex<guarded::Eye>>,
     /// Becomes true when no further step is to be begun: another lane's step failed.
     held: Arc<AtomicBool>,
+    /// Why the run is to come to rest though nobody told it to; the same for all lanes.
+    pause: Arc<OnceLock<String>>,
     /// How often the session was lost during a step, and how often in a row while taking the lock.
     losses: BTreeMap<StepIndex, u32>,
     lock_losses: u32,
@@ -248,6 +254,7 @@ pub async fn drive<J: Journal>(world: &World<'_, J>, job: Job) -> (RunSnapshot, 
         cases: BTreeMap::new(),
         eye: Arc::default(),
         held: Arc::default(),
+        pause: Arc::default(),
         losses: BTreeMap::new(),
         lock_losses: 0,
     };
@@ -259,9 +266,10 @@ impl<J: Journal> Driver<'_, J> {
     pub(crate) async fn drive(&mut self, mut spare: Option<Session>) -> Result<(), DriveError> {
         while !self.run.state.is_final() && self.run.rest.is_none() {
             if self.stopping() {
-                match &self.session {
-                    Some(_) => self.rest(RestReason::Interrupted, None, "stopped by a signal").await?,
-                    None => self.give_up("stopped by a signal before it was reached").await?,
+                match (self.pause.get().cloned(), &self.session) {
+                    (Some(why), _) => self.rest(RestReason::Interrupted, None, &why).await?,
+                    (None, Some(_)) => self.rest(RestReason::Interrupted, None, "stopped by a signal").await?,
+                    (None, None) => self.give_up("stopped by a signal before it was reached").await?,
                 }
                 break;
             }
@@ -292,7 +300,14 @@ impl<J: Journal> Driver<'_, J> {
     }
 
     pub(crate) fn stopping(&self) -> bool {
-        *self.world.stop.borrow()
+        *self.world.stop.borrow() || self.pause.get().is_some()
+    }
+
+    /// Has the run come to rest as soon as what runs has ended.
+    pub(crate) fn pause_here(&self, why: String) -> parts::Halt {
+        // The first reason counts.
+        drop(self.pause.set(why));
+        parts::Halt::Stop
     }
 
     /// Whether another lane's failure asks this one to begin no further step.

@@ -1,4 +1,4 @@
-//! Statements that run in pieces: their key, their place in it, and what the server says of its load.
+//! Statements that run in pieces: their key, and their place in it.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 use super::layout::SchemaName;
-use crate::chunk::{Candidate, Facts, Key, Range, Unusable, boundary, choose};
+use crate::chunk::{Candidate, Key, Range, Unusable, choose};
 use crate::id::{Epoch, RunId};
 use crate::migration::Chunk;
 
@@ -54,6 +54,19 @@ pub(crate) struct Batch {
     pub(crate) rows: i64,
     pub(crate) size: i32,
     pub(crate) worked_us: i64,
+}
+
+impl Batch {
+    /// `size` is how many keys the next batch will take.
+    pub(crate) fn new(end: &[String], keys: i64, rows: u64, size: u32, took: Duration) -> Self {
+        Self {
+            end: end.to_vec(),
+            keys,
+            rows: i64::try_from(rows).unwrap_or(i64::MAX),
+            size: i32::try_from(size).unwrap_or(i32::MAX),
+            worked_us: i64::try_from(took.as_micros()).unwrap_or(i64::MAX),
+        }
+    }
 }
 
 /// The table's OID under the `search_path` of the session; nothing where there is no such table.
@@ -117,19 +130,6 @@ pub(crate) fn absent(chunk: &Chunk) -> Unusable {
     Unusable { what: format!("there is no table {}", chunk.table), help }
 }
 
-/// The number of keys in the next batch, and the last of them.
-pub(crate) async fn next(
-    client: &Client,
-    divided: &Divided,
-    cursor: Option<&[String]>,
-    size: u32,
-) -> Result<Option<(i64, Vec<String>)>, Error> {
-    let sql = boundary(&divided.relation, &divided.key, cursor.is_some(), size);
-    let rows = client.query_typed(&sql, &texts(cursor.unwrap_or_default())).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    Ok(Some((row.try_get(0)?, row.try_get(1)?)))
-}
-
 /// Runs the statement of a batch.
 pub(crate) async fn change(
     client: &Client,
@@ -146,7 +146,7 @@ pub(crate) fn range(cursor: Option<&[String]>) -> Range {
     if cursor.is_some() { Range::Between } else { Range::UpTo }
 }
 
-fn texts(values: &[String]) -> Vec<(&(dyn ToSql + Sync), Type)> {
+pub(super) fn texts(values: &[String]) -> Vec<(&(dyn ToSql + Sync), Type)> {
     values.iter().map(|value| (value as &(dyn ToSql + Sync), Type::TEXT)).collect()
 }
 
@@ -180,31 +180,8 @@ pub(crate) async fn open(
     client.execute_typed(&sql, &parameters).await
 }
 
-/// Reads how far a statement has come. This, and nothing in memory, is where the next batch begins.
-pub(crate) async fn reached(client: &Client, schema: &SchemaName, who: &Who) -> Result<Option<Reached>, Error> {
-    let sql = schema.fill(
-        "SELECT key, cursor, pass, pass_rows, pass_keys, finished, rows, batches, size, estimate FROM {schema}.progress \
-         WHERE id = $1 AND undoing = $2 AND part = $3",
-    );
-    let rows =
-        client.query_typed(&sql, &[(&who.id, Type::TEXT), (&who.undoing, Type::BOOL), (&who.part, Type::INT4)]).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    Ok(Some(Reached {
-        key: row.try_get(0)?,
-        cursor: row.try_get(1)?,
-        pass: row.try_get(2)?,
-        pass_rows: row.try_get(3)?,
-        pass_keys: row.try_get(4)?,
-        finished: row.try_get(5)?,
-        rows: row.try_get(6)?,
-        batches: row.try_get(7)?,
-        size: row.try_get(8)?,
-        estimate: row.try_get(9)?,
-    }))
-}
-
-/// Moves the place on, in the batch's own transaction. Zero rows: the place was not where the batch began, and the
-/// transaction must not be committed.
+/// Moves the place on, in the batch's own transaction. An error of the server's (ME444), and no COMMIT that could
+/// follow, where the place was not where the batch began.
 pub(crate) async fn advance(
     client: &Client,
     schema: &SchemaName,
@@ -213,25 +190,21 @@ pub(crate) async fn advance(
     from: &Reached,
     batch: &Batch,
 ) -> Result<u64, Error> {
-    let sql = schema.fill(
-        "UPDATE {schema}.progress SET cursor = $4, rows = rows + $5, pass_rows = pass_rows + $5, pass_keys = pass_keys + $6, \
-           batches = batches + 1, size = $7, worked_us = worked_us + $8, run_id = $9, epoch = $10, updated_at = clock_timestamp() \
-         WHERE id = $1 AND undoing = $2 AND part = $3 AND NOT finished AND cursor IS NOT DISTINCT FROM $11 AND pass = $12",
-    );
+    let sql = schema.fill("SELECT {schema}.advance($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)");
     let epoch = i64::try_from(epoch.0).unwrap_or(i64::MAX);
     let parameters: [(&(dyn ToSql + Sync), Type); 12] = [
         (&who.id, Type::TEXT),
         (&who.undoing, Type::BOOL),
         (&who.part, Type::INT4),
-        (&batch.end, Type::TEXT_ARRAY),
-        (&batch.rows, Type::INT8),
-        (&batch.keys, Type::INT8),
-        (&batch.size, Type::INT4),
-        (&batch.worked_us, Type::INT8),
         (&run.to_string(), Type::TEXT),
         (&epoch, Type::INT8),
         (&from.cursor, Type::TEXT_ARRAY),
         (&from.pass, Type::INT4),
+        (&batch.end, Type::TEXT_ARRAY),
+        (&batch.keys, Type::INT8),
+        (&batch.rows, Type::INT8),
+        (&batch.size, Type::INT4),
+        (&batch.worked_us, Type::INT8),
     ];
     client.execute_typed(&sql, &parameters).await
 }
@@ -261,42 +234,9 @@ pub(crate) async fn turn(
     client.execute_typed(&sql, &parameters).await
 }
 
-const PAUSED: &str = "(SELECT 'by ' || by || ' since ' || to_char(at, 'YYYY-MM-DD HH24:MI:SS') || coalesce(' (' || reason || ')', '') \
+/// Who paused, since when and why, as the end of a sentence.
+pub(super) const PAUSED: &str = "(SELECT 'by ' || by || ' since ' || to_char(at, 'YYYY-MM-DD HH24:MI:SS') || coalesce(' (' || reason || ')', '') \
     FROM {schema}.pause)";
-
-/// How busy the server is. `sees` is false once it refused to tell: then only the pause counts.
-pub(crate) async fn facts(client: &Client, schema: &SchemaName, chunk: &Chunk, sees: bool) -> Result<Facts, Error> {
-    let number = "('x' || substr({}, 9, 8))::bit(32)::int8 * (4294967296 / pg_size_bytes(current_setting('wal_segment_size'))) \
-        + ('x' || substr({}, 17, 8))::bit(32)::int8";
-    let load = if sees {
-        format!(
-            "(SELECT (extract(epoch FROM max(replay_lag)) * 1000)::float8 FROM pg_stat_replication), \
-             (SELECT min(safe_wal_size)::int8 FROM pg_replication_slots), \
-             (SELECT CASE WHEN current_setting('archive_mode') <> 'off' AND last_archived_wal ~ '^[0-9A-F]{{24}}$' \
-                THEN ({}) - ({}) END FROM pg_stat_archiver)",
-            number.replace("{}", "pg_walfile_name(pg_current_wal_lsn())"),
-            number.replace("{}", "last_archived_wal"),
-        )
-    } else {
-        "NULL::float8, NULL::int8, NULL::int8".to_owned()
-    };
-    let sql = schema.fill(&format!(
-        "SELECT {PAUSED}, {load}, coalesce(NOT CASE WHEN $1::text::time < $2::text::time \
-           THEN localtime >= $1::text::time AND localtime < $2::text::time \
-           ELSE localtime >= $1::text::time OR localtime < $2::text::time END, false)"
-    ));
-    let (from, to) = chunk.window.clone().unzip();
-    let rows = client.query_typed(&sql, &[(&from, Type::TEXT), (&to, Type::TEXT)]).await?;
-    let Some(row) = rows.first() else { return Ok(Facts::default()) };
-    Ok(Facts {
-        paused: row.try_get(0)?,
-        lag: row.try_get::<_, Option<f64>>(1)?.map(|ms| Duration::from_secs_f64(ms.max(0.0) / 1000.0)),
-        slot_left: row.try_get(2)?,
-        archive_backlog: row.try_get(3)?,
-        outside_window: row.try_get(4)?,
-        author: false,
-    })
-}
 
 /// Keeps every runner on this database from beginning another piece. `false`: it was paused already.
 ///

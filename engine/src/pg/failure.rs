@@ -113,6 +113,7 @@ fn classified(error: &tokio_postgres::Error, place: impl FnOnce(Failure, Option<
             let code = match server.code.as_str() {
                 "ME001" => "ME330",
                 "ME002" => "ME406",
+                "ME444" => "ME441",
                 _ => "ME401",
             };
             let failure = Failure {

@@ -17,6 +17,8 @@ use crate::progress::Building;
 
 /// Pause between two looks at those who wait behind a step.
 const WATCH_EVERY: Duration = Duration::from_millis(20);
+/// What must be over the budget at least.
+const SLICE: Duration = Duration::from_millis(1);
 /// How long the server's deadlock check waits in a step that pushes autovacuum aside: autovacuum gives way when the
 /// check of somebody who waits for it finds it in the way.
 pub(crate) const SOON: Duration = Duration::from_millis(50);
@@ -176,7 +178,9 @@ impl Monitor {
             if budget.zip(waited).is_some_and(|(budget, waited)| waited > budget) {
                 return Ok(if queueing { Cancelled::Queueing } else { Cancelled::Holding });
             }
-            sleep(WATCH_EVERY).await;
+            // The next look comes when the budget will be spent, if that is sooner.
+            let left = budget.zip(waited).map_or(WATCH_EVERY, |(budget, waited)| budget.saturating_sub(waited) + SLICE);
+            sleep(WATCH_EVERY.min(left)).await;
         }
     }
 

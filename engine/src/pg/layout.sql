@@ -150,6 +150,22 @@ END
 $$;
 COMMENT ON FUNCTION {schema}.fence IS 'Refuses a step whose runner was superseded, or whose predecessors did not take effect';
 
+CREATE FUNCTION {schema}.advance(what text, back boolean, which integer, run text, my_epoch bigint, was text[], in_pass integer,
+        reached text[], its_keys bigint, its_rows bigint, next_size integer, took_us bigint) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE {schema}.progress SET cursor = reached, rows = rows + its_rows, pass_rows = pass_rows + its_rows,
+        pass_keys = pass_keys + its_keys, batches = batches + 1, size = next_size, worked_us = worked_us + took_us,
+        run_id = run, epoch = my_epoch, updated_at = clock_timestamp()
+    WHERE id = what AND undoing = back AND part = which AND NOT finished AND cursor IS NOT DISTINCT FROM was AND pass = in_pass;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'ME444',
+            MESSAGE = 'the place that this statement had reached is not in the database as it was left';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION {schema}.advance IS 'Moves the place of a statement in pieces on, and refuses when it is not where the piece began';
+
 CREATE TABLE {schema}.audit (
     seq         bigint PRIMARY KEY,
     at          timestamptz NOT NULL,
@@ -286,7 +302,7 @@ CREATE TRIGGER audit_change AFTER UPDATE ON {schema}.run FOR EACH ROW
 CREATE FUNCTION {schema}.audit_refuse() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RAISE EXCEPTION USING ERRCODE = 'ME003', MESSAGE = 'the audit log of migengine is append-only';
+    RAISE EXCEPTION USING ERRCODE = 'ME441', MESSAGE = 'the audit log of migengine is append-only';
 END
 $$;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {schema}.audit

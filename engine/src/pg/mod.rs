@@ -16,6 +16,7 @@ pub mod mirror;
 pub mod orphan;
 pub mod preflight;
 pub mod protect;
+pub(crate) mod questions;
 pub mod read;
 pub mod rehearse;
 pub mod room;

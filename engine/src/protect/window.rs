@@ -147,6 +147,15 @@ impl Windows {
         }
     }
 
+    /// That they are closed at `now`, and when the next one opens, as a sentence; nothing while one is open.
+    #[must_use]
+    pub fn closed(&self, now: Timestamp) -> Option<String> {
+        let Standing::Closed { opens } = self.standing(now) else { return None };
+        let next =
+            opens.map_or_else(|| "it does not open again".to_owned(), |at| format!("open again {}", self.show(at)));
+        Some(format!("it is outside of the maintenance window ({self}); {next}"))
+    }
+
     /// A moment in the zone of the first window: `Sat 2026-11-28 02:00 Europe/Berlin`.
     #[must_use]
     pub fn show(&self, at: Timestamp) -> String {
