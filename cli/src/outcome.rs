@@ -1,6 +1,7 @@
 //! How a run ended or why it rests: the report, the JSON, and the exit code.
 
 use migengine_engine::run::failure::Failure;
+use migengine_engine::run::figures::Figures;
 use migengine_engine::run::state::{RestReason, RunKind, RunSnapshot, RunState, StepState};
 use serde_json::{Value, json};
 
@@ -141,6 +142,7 @@ pub fn steps_json(run: &RunSnapshot) -> Vec<Value> {
                 "state": step.state.public_name(),
                 "attempts": step.attempts,
                 "duration_ms": step.duration_us.map(|us| us / 1000),
+                "figures": step.figures.as_ref().map(Figures::to_json).and_then(|json| serde_json::from_str::<Value>(&json).ok()),
                 "recovered": step.recovered.map(String::from),
             })
         })

@@ -406,6 +406,7 @@ impl Fold {
     pub fn snapshot(&self) -> RunSnapshot {
         let steps = &self.steps[..usize::from(self.len)];
         let snapshot = |step: &StepFold| StepSnapshot {
+            figures: None,
             state: step.state,
             attempts: 1,
             parts_done: step.done.into(),

@@ -3,6 +3,7 @@
 use migengine_engine::audit;
 use migengine_engine::run::event::{Event, Recorded};
 use migengine_engine::run::failure::Failure;
+use migengine_engine::run::figures::{self, Figures};
 use migengine_engine::run::state::{Manner, Rest, RunSnapshot, StepState};
 use serde_json::{Map, Value, json};
 
@@ -157,13 +158,14 @@ fn words(event: &Event) -> String {
     }
 }
 
-/// A note in words: two topics are written for programs.
+/// A note in words: three topics are written for programs.
 fn note(topic: &str, message: &str) -> String {
     let shown = match topic {
         audit::ORIGIN => serde_json::from_str::<Map<String, Value>>(message).ok().map(|origin| {
             let pair = |(key, value): (&String, &Value)| format!("{key} {}", value.as_str().unwrap_or_default());
             origin.iter().map(pair).collect::<Vec<_>>().join(", ")
         }),
+        figures::TOPIC => Figures::parse(message).map(|figures| figures.words()),
         audit::TOPIC => audit::Anchor::parse(message)
             .map(|anchor| format!("entry {} of the audit log is {}", anchor.seq, anchor.hash.short())),
         _ => None,

@@ -10,6 +10,7 @@ mod table;
 use std::io::{IsTerminal as _, Write as _};
 
 use migengine_engine::run::event::{Event, Recorded};
+use migengine_engine::run::figures::{self, Figures};
 use migengine_engine::run::state::{RunKind, RunSnapshot, RunState};
 
 pub use error::{diagnostics_text, error_text};
@@ -69,6 +70,9 @@ pub fn event(run: &RunSnapshot, record: &Recorded) -> Option<String> {
         }
         Event::StepUndone { step, adopted: Some(row), .. } => {
             format!("  found     {}  reversed already (recovery row {row})", name(*step))
+        }
+        Event::Noted { step: Some(step), topic, message } if topic == figures::TOPIC => {
+            format!("  figures   {}: {}", name(*step), Figures::parse(message)?.words())
         }
         Event::StepFailed { step, .. } => format!("  failed    {}", name(*step)),
         Event::UndoFailed { step, .. } => format!("  failed    reversing {}", name(*step)),

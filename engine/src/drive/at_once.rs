@@ -243,6 +243,8 @@ impl Load {
             name: self.name.clone(),
             settings: String::new(),
             patience: Patience::of(&self.case),
+            first: &self.case.first,
+            sized: Vec::new(),
             opens: if begins { Opens::Behind(after) } else { Opens::Inside },
             epoch: live.epoch,
             mark: &self.mark,

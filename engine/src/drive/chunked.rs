@@ -18,6 +18,7 @@ use crate::pg::questions::{self, Ahead, Questions};
 use crate::progress::Progress;
 use crate::run::event::Event;
 use crate::run::failure::Failure;
+use crate::run::figures::Figures;
 use crate::run::journal::Journal;
 use crate::run::state::StepIndex;
 use crate::sql::Statement;
@@ -45,6 +46,8 @@ pub(super) struct Work<'a> {
     keys: u64,
     /// Where the WAL was when.
     trail: Trail,
+    /// Where it was when this runner began, and when it last looked, in bytes.
+    wal: Option<(i64, i64)>,
     /// Since when nothing went through.
     stuck_since: Option<Instant>,
     /// The server tells how busy it is.
@@ -150,6 +153,7 @@ impl<J: Journal> Driver<'_, J> {
             began: Instant::now(),
             keys: 0,
             trail: Trail::default(),
+            wal: None,
             stuck_since: None,
             sees,
         };
@@ -348,6 +352,7 @@ impl<J: Journal> Driver<'_, J> {
         work: &mut Work<'_>,
         mut facts: chunk::Facts,
     ) -> Result<Option<String>, Halt> {
+        work.wal = Some((work.wal.map_or(facts.written, |(began, _)| began), facts.written));
         facts.lag = facts.lag.max(work.trail.behind(work.began.elapsed(), facts.written, facts.replayed));
         if let Some(closed) = self.world.options.windows.closed((self.world.clock)()) {
             // Whoever watches the window is not there any more: the run rests, and a person goes on with it.
@@ -403,6 +408,15 @@ impl<J: Journal> Driver<'_, J> {
             if at.pass > 1 { at.pass_rows } else { 0 }
         );
         self.note(Event::Noted { step: Some(work.step), topic: "chunk".to_owned(), message: message.clone() })?;
+        self.note_figures(
+            work.step,
+            Figures {
+                rows: u64::try_from(at.rows).unwrap_or_default(),
+                lock_hold_ms: u64::try_from(at.worked_us / 1_000).unwrap_or_default(),
+                wal_bytes: work.wal.and_then(|(began, last)| u64::try_from(last - began).ok()),
+                ..Figures::default()
+            },
+        )?;
         self.world.observer.say(&format!("  done      {}: {message}", self.run.step_name(work.step)));
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::figures::Before;
 use super::parts::{Halt, settings_before};
 use super::pipeline::{Flow, pipelines};
 use super::points::Point;
@@ -16,7 +17,7 @@ use crate::id::Digest;
 use crate::migration::{Part, Script};
 use crate::pg::copy::carry;
 use crate::pg::failure::{Fault, Site};
-use crate::pg::flight::{self, After, Cargo, Opens, Patience};
+use crate::pg::flight::{self, After, Cargo, Gauge, Opens, Patience};
 use crate::pg::guard::{Monitor, SOON, Seen, random};
 use crate::pg::send::send;
 use crate::progress::{Progress, Waiting};
@@ -169,7 +170,16 @@ impl<J: Journal> Driver<'_, J> {
         let (Some(live), false) = (&self.session, owned.is_empty()) else { return BTreeSet::new() };
         let Some(monitor) = self.monitor().await else { return BTreeSet::new() };
         let asked: Vec<_> = owned.iter().map(|(_, claim, loose)| (claim.clone(), *loose)).collect();
-        let holders = match monitor.holders(&asked, live.pid).await {
+        let tables: Vec<(StepIndex, Vec<String>)> =
+            self.cases.iter().map(|(step, case)| (*step, case.tables())).collect();
+        let names: Vec<Vec<String>> = tables.iter().map(|(_, tables)| tables.clone()).collect();
+        let (holders, sizes) = tokio::join!(biased; monitor.holders(&asked, live.pid), monitor.sizes(&names));
+        // Sizes that cannot be told are not told.
+        if let Ok((sizes, temporary)) = sizes {
+            let known = tables.iter().zip(sizes).filter_map(|((step, _), size)| size.map(|size| (*step, size)));
+            self.before = Before { sizes: known.collect(), temporary };
+        }
+        let holders = match holders {
             Ok(holders) => holders,
             Err(error) => {
                 self.world.observer.say(&format!("the guard could not look: {error}"));
@@ -224,16 +234,19 @@ impl<J: Journal> Driver<'_, J> {
             if again && act == Act::Whole {
                 self.intend_again(step).await?;
             }
+            let began = Instant::now();
             let (body, seen) = self.attempt(live, act, &guarded, pushing).await;
-            match self.settled(live, body, &seen).await {
-                Ok(()) => guarded.tally.stall(seen.longest),
+            let gauge = match self.settled(live, body, &seen).await {
+                Ok(gauge) => gauge,
                 Err(fault) => {
                     self.step_back(live, &mut guarded, Refused { fault, seen }).await?;
                     again = true;
                     continue;
                 }
-            }
+            };
+            guarded.tally.stall(seen.longest);
             self.commit_mirrored(live).await?;
+            self.keep_figures(step, gauge, &seen, began.elapsed(), began - guarded.began).await?;
             return self.sum_up(&guarded);
         }
     }
@@ -251,7 +264,7 @@ impl<J: Journal> Driver<'_, J> {
         act: Act,
         guarded: &Guarded<'_>,
         pushing: Option<Patience>,
-    ) -> (Result<(), Fault>, Seen) {
+    ) -> (Result<Gauge, Fault>, Seen) {
         let (step, script, part) = (guarded.step, guarded.script, guarded.part);
         let (mark, settings) = match act {
             Act::Whole => (self.mark(step), String::new()),
@@ -269,6 +282,8 @@ impl<J: Journal> Driver<'_, J> {
             name: self.session_name(step),
             settings,
             patience,
+            first: &guarded.case.first,
+            sized: guarded.case.tables(),
             opens: Opens::Behind(&alone),
             epoch: live.epoch,
             mark: &mark,
@@ -491,9 +506,9 @@ impl<J: Journal> Driver<'_, J> {
     }
 
     /// A cancel request that came too late for the body of a transaction must not meet its COMMIT.
-    pub(crate) async fn settled(&self, live: &Live, body: Result<(), Fault>, seen: &Seen) -> Result<(), Fault> {
+    pub(crate) async fn settled<T>(&self, live: &Live, body: Result<T, Fault>, seen: &Seen) -> Result<T, Fault> {
         match (body, seen.cancelled) {
-            (Ok(()), Some(_)) => barrier(live).await,
+            (Ok(done), Some(_)) => barrier(live).await.map(|()| done),
             (body, _) => body,
         }
     }

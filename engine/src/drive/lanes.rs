@@ -143,6 +143,7 @@ impl<J: Journal> Driver<'_, J> {
             ledger: None,
             flushed_at: (world.clock)(),
             cases: BTreeMap::new(),
+            before: super::figures::Before::default(),
             eye: Arc::clone(&self.eye),
             held: Arc::clone(&self.held),
             pause: Arc::clone(&self.pause),

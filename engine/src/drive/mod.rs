@@ -5,6 +5,7 @@ mod at_once;
 mod building;
 mod chunked;
 mod desk;
+mod figures;
 mod finish;
 mod guarded;
 mod lanes;
@@ -207,6 +208,7 @@ pub(crate) struct Driver<'w, J> {
     flushed_at: Timestamp,
     /// What the guard knows of the steps about to be sent.
     cases: BTreeMap<StepIndex, Case>,
+    before: figures::Before,
     eye: Arc<tokio::sync::Mutex<guarded::Eye>>,
     /// Becomes true when no further step is to be begun: another lane's step failed.
     held: Arc<AtomicBool>,
@@ -252,6 +254,7 @@ pub async fn drive<J: Journal>(world: &World<'_, J>, job: Job) -> (RunSnapshot, 
         ledger: None,
         flushed_at: (world.clock)(),
         cases: BTreeMap::new(),
+        before: figures::Before::default(),
         eye: Arc::default(),
         held: Arc::default(),
         pause: Arc::default(),

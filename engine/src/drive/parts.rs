@@ -2,6 +2,8 @@
 //! is exactly-once by itself. One that cannot is announced in the history with what the catalogs showed before it, run
 //! alone, and recorded; after a crash the catalogs tell.
 
+use std::time::{Duration, Instant};
+
 use super::guarded::Act;
 use super::pipeline::Flow;
 use super::points::Point;
@@ -11,7 +13,7 @@ use crate::id::Digest;
 use crate::migration::{DirectiveKey, Part, PartKind, Script};
 use crate::pg::catalog::{observe, remedy_sql};
 use crate::pg::failure::{Fault, Site, fault};
-use crate::pg::flight::{self, After};
+use crate::pg::flight::{self, After, Gauge};
 use crate::pg::layout::quote_literal;
 use crate::pg::lock;
 use crate::pg::send::{ask, send};
@@ -173,12 +175,23 @@ impl<J: Journal> Driver<'_, J> {
         let Some(statement) = script.statements_of(part).first() else { return Ok(()) };
         let case = guard::case(script, part, self.world.options.limits);
         self.admit_alone(live, step, script, part, &case).await?;
+        let wal = flight::wal_now(&live.session.client).await.map_err(Fault::from)?;
+        let began = Instant::now();
         self.world.observer.point(Point::AloneBefore);
         let sent = send(&live.session.client, statement.sql(&script.text)).await.map_err(Fault::from)?;
         self.world.observer.point(Point::AloneSent);
         let (answer, seen) = self.watched_alone(live, step, &case, guard::is_gentle(effect), sent.answer()).await;
         self.world.observer.point(Point::AloneAfter);
-        let Err((_, error)) = answer else { return Ok(()) };
+        let Err((_, error)) = answer else {
+            let wal_bytes = match wal {
+                Some(before) => {
+                    flight::wal_now(&live.session.client).await.map_err(Fault::from)?.map(|now| now.saturating_sub(before))
+                }
+                None => None,
+            };
+            let gauge = Gauge { rows: 0, wal_bytes, size_after: None };
+            return Ok(self.keep_figures(step, gauge, &seen, began.elapsed(), Duration::ZERO).await?);
+        };
         let mut fault = fault(&error, Some(Site::of(script, statement)));
         if let (Fault::Refused(failure), Some(_)) = (&mut fault, seen.cancelled) {
             guard::over_budget(failure, &case);

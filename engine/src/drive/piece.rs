@@ -60,11 +60,7 @@ impl<J: Journal> Driver<'_, J> {
         self.world.observer.point(Point::ChunkBefore);
         let watch = Watch::in_passing(&work.case);
         let (body, seen) = self.watched(live, watch, self.body(live, work, reached, end)).await;
-        let body = match (body, seen.cancelled) {
-            // A cancel request that came too late for the statement must not meet the COMMIT.
-            (Ok(done), Some(_)) => self.settled(live, Ok(()), &seen).await.map(|()| done),
-            (body, _) => body,
-        };
+        let body = self.settled(live, body, &seen).await;
         self.world.observer.point(Point::ChunkAnswered);
         let count = u64::try_from(keys).unwrap_or_default();
         let done = match body {

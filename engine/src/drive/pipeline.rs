@@ -2,6 +2,7 @@
 //! one is fenced in the database by what the one before should have done.
 
 use std::future::Future;
+use std::time::Duration;
 
 use super::guarded::{Refused, Watch};
 use super::points::Point;
@@ -11,7 +12,7 @@ use crate::id::Digest;
 use crate::migration::Script;
 use crate::pg::copy::carry;
 use crate::pg::failure::Fault;
-use crate::pg::flight::{self, After, Cargo, Commit, Flight, Opens, Patience};
+use crate::pg::flight::{self, After, Cargo, Commit, Flight, Gauge, Opens, Patience};
 use crate::pg::guard::Seen;
 use crate::pg::read::HistoryState;
 use crate::pg::witness::{Mark, Testimony};
@@ -28,6 +29,8 @@ struct Open {
     step: StepIndex,
     mirrored: u64,
     began_us: i64,
+    gauge: Gauge,
+    seen: Seen,
 }
 
 /// Whether the pipeline goes on after a step.
@@ -111,7 +114,7 @@ impl<J: Journal> Driver<'_, J> {
         let verify = verify.filter(|_| !self.unwinding());
         let case = self.cases.remove(&step).unwrap_or_else(|| guard::case(script, part, self.world.options.limits));
         let mirror = self.mirror();
-        let opened = Open { step, mirrored: self.mirror_sent, began_us: (self.world.clock)().0 };
+        let (mirrored, began_us) = (self.mirror_sent, (self.world.clock)().0);
         let Some(mut live) = self.session.take() else { return Ok(Flow::Stop) };
         let cargo = Cargo {
             script,
@@ -120,6 +123,8 @@ impl<J: Journal> Driver<'_, J> {
             name: self.session_name(step),
             settings: String::new(),
             patience: Patience::of(&case),
+            first: &case.first,
+            sized: case.tables(),
             opens: Opens::Behind(&after),
             epoch: live.epoch,
             mark: &mark,
@@ -128,14 +133,14 @@ impl<J: Journal> Driver<'_, J> {
         let exchange = self.telling(live.pid, step, self.exchange(&live, &cargo, &case, open.is_some())).await;
         self.tell_notices(&mut live);
         self.session = Some(live);
-        if let (Some(before), Some(verdict)) = (open.take(), exchange.before)
-            && let Flow::Stop = self.committed(before, verdict).await?
+        if let (Some(before), Some((verdict, at))) = (open.take(), exchange.before)
+            && let Flow::Stop = self.committed(before, verdict, at).await?
         {
             return Ok(Flow::Stop);
         }
         match exchange.body {
-            Ok(()) => {
-                *open = Some(opened);
+            Ok(gauge) => {
+                *open = Some(Open { step, mirrored, began_us, gauge, seen: exchange.seen });
                 self.flush_sometimes().await?;
                 Ok(Flow::Continue)
             }
@@ -175,12 +180,12 @@ impl<J: Journal> Driver<'_, J> {
             Ok(sent) => sent,
             Err(error) => {
                 let lost = || Fault::Lost(error.to_string());
-                let before = commit_due.then(|| Err(lost()));
+                let before = commit_due.then(|| (Err(lost()), self.now_us()));
                 return Exchange { before, body: Err(lost()), seen: Seen::default() };
             }
         };
         let before = match commit {
-            Some(commit) => Some(commit.verdict().await),
+            Some(commit) => Some((commit.verdict().await, self.now_us())),
             None => None,
         };
         self.world.observer.point(Point::StepCommitAnswered);
@@ -215,17 +220,25 @@ impl<J: Journal> Driver<'_, J> {
             Err(error) => Err(Fault::Lost(error.to_string())),
         };
         self.world.observer.point(Point::CommitAfter);
-        let flow = self.committed(open, verdict).await?;
+        let at = self.now_us();
+        let flow = self.committed(open, verdict, at).await?;
         self.flush().await?;
         Ok(flow)
     }
 
-    async fn committed(&mut self, open: Open, verdict: Result<(), Fault>) -> Result<Flow, DriveError> {
+    fn now_us(&self) -> i64 {
+        (self.world.clock)().0
+    }
+
+    /// `at` is when the verdict came, in microseconds.
+    async fn committed(&mut self, open: Open, verdict: Result<(), Fault>, at: i64) -> Result<Flow, DriveError> {
         match verdict {
             Ok(()) => {
                 self.mirrored(open.mirrored);
-                let elapsed = (self.world.clock)().0.saturating_sub(open.began_us);
-                self.note(self.done(open.step, u64::try_from(elapsed).unwrap_or_default()))?;
+                let elapsed = u64::try_from(at.saturating_sub(open.began_us)).unwrap_or_default();
+                let took = Duration::from_micros(elapsed);
+                self.keep_figures(open.step, open.gauge, &open.seen, took, Duration::ZERO).await?;
+                self.note(self.done(open.step, elapsed))?;
                 Ok(Flow::Continue)
             }
             Err(fault) => self.faulted(open.step, fault).await,
@@ -359,10 +372,10 @@ impl<J: Journal> Driver<'_, J> {
 
 /// The answers to one message train.
 struct Exchange {
-    /// To the COMMIT of the step before.
-    before: Option<Result<(), Fault>>,
+    /// To the COMMIT of the step before, and when it came, in microseconds.
+    before: Option<(Result<(), Fault>, i64)>,
     /// To everything of the step but its COMMIT.
-    body: Result<(), Fault>,
+    body: Result<Gauge, Fault>,
     /// What the guard saw while the step ran.
     seen: Seen,
 }

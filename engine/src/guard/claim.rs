@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::limits::Limits;
-use crate::hazard::{Blocks, Context, ObjectLock, classify, learn};
+use crate::hazard::{Blocks, Context, LockMode, LockOn, ObjectLock, classify, learn};
 use crate::migration::{Part, Script};
 use crate::sql::TokenKind;
 
@@ -12,6 +12,9 @@ use crate::sql::TokenKind;
 pub struct Case {
     /// Locks on tables that exist already which keep reads or writes of others waiting.
     pub claims: Vec<ObjectLock>,
+    /// Locks on several tables that are taken before anything else, in one order for everybody; empty where that is not
+    /// to be.
+    pub first: Vec<ObjectLock>,
     /// The script changes `search_path`, so that names without a schema may mean tables anywhere.
     pub loose: bool,
     /// The limits that hold for it.
@@ -20,6 +23,18 @@ pub struct Case {
     pub lock_timeout: Duration,
     /// How to do the same without keeping anybody waiting, where the classifier knows.
     pub recipe: Option<String>,
+}
+
+impl Case {
+    /// The tables that it locks by their names, as SQL names them, once each; none where names may mean other tables by
+    /// then.
+    #[must_use]
+    pub fn tables(&self) -> Vec<String> {
+        let named = self.claims.iter().filter(|claim| matches!(claim.on, LockOn::Itself | LockOn::Tree));
+        let mut names: Vec<String> = named.map(|claim| claim.object.to_string()).collect();
+        names.dedup();
+        if self.loose { Vec::new() } else { names }
+    }
 }
 
 /// Looks at a part. `limits` are those of the run.
@@ -31,12 +46,21 @@ pub fn case(script: &Script, part: &Part, limits: Limits) -> Case {
     let limits = limits.of(&script.header);
     let text: &str = &script.text;
     let mut context = Context::default();
-    let mut case = Case { claims: Vec::new(), loose: false, limits, lock_timeout: limits.lock_timeout, recipe: None };
+    let mut case = Case {
+        claims: Vec::new(),
+        first: Vec::new(),
+        loose: false,
+        limits,
+        lock_timeout: limits.lock_timeout,
+        recipe: None,
+    };
     let mut harmless = script.header.lock_timeout.is_none();
+    let mut brief = true;
     for statement in script.statements_of(part) {
         let facts = classify(text, statement, &context);
         learn(&mut context, text, statement);
         harmless &= facts.classified && facts.blocks() == Blocks::None;
+        brief &= facts.classified && facts.locks.iter().all(|lock| lock.mode != LockMode::RowExclusive);
         let blocking = facts.locks.iter().filter(|lock| lock.mode.blocks() != Blocks::None);
         case.claims.extend(blocking.cloned());
         let finding = facts.findings.iter().find(|found| !found.safe_form.is_empty());
@@ -54,7 +78,26 @@ pub fn case(script: &Script, part: &Part, limits: Limits) -> Case {
     }
     case.claims.sort();
     case.claims.dedup();
+    if brief && !case.loose {
+        case.first = first(&case.claims);
+    }
     case
+}
+
+/// The strongest lock on each of several tables; nothing for a single one, whose first statement takes it anyway.
+///
+/// A script that also changes rows, or that is not understood as a whole, gets none: it would hold its strongest locks
+/// from its beginning instead of from where it needs them. Names in a script that changes `search_path` may mean other
+/// tables by the time they are used.
+fn first(claims: &[ObjectLock]) -> Vec<ObjectLock> {
+    let mut strongest: Vec<ObjectLock> = Vec::new();
+    for claim in claims.iter().filter(|claim| matches!(claim.on, LockOn::Itself | LockOn::Tree)) {
+        match strongest.iter_mut().find(|known| known.object == claim.object) {
+            Some(known) => (known.mode, known.on) = (known.mode.max(claim.mode), known.on.max(claim.on)),
+            None => strongest.push(claim.clone()),
+        }
+    }
+    if strongest.len() > 1 { strongest } else { Vec::new() }
 }
 
 /// How many statements to search for a change of `search_path`. Scripts set it at their beginning.
@@ -83,6 +126,23 @@ mod tests {
         check("UPDATE users SET a = 1 WHERE b = 2", &[]);
         check("ALTER TABLE users VALIDATE CONSTRAINT c", &[]);
         check("TRUNCATE a; LOCK TABLE b", &["a", "b"]);
+    }
+
+    #[test]
+    fn several_tables_are_locked_first_and_only_where_that_lengthens_nothing() {
+        let check = |text: &str, expected: &[&str]| {
+            let first = of(text).first;
+            let first: Vec<String> =
+                first.iter().map(|claim| format!("{} {}", claim.object, claim.mode.as_sql())).collect();
+            assert_eq!(first, expected, "{text}");
+        };
+        check("ALTER TABLE b ADD x int; ALTER TABLE a ADD x int", &["a ACCESS EXCLUSIVE", "b ACCESS EXCLUSIVE"]);
+        check("CREATE INDEX ON a (x); CREATE INDEX ON b (x); DROP TABLE b", &["a SHARE", "b ACCESS EXCLUSIVE"]);
+        check("ALTER TABLE a ADD x int; ALTER TABLE a ADD y int", &[]);
+        check("CREATE TABLE a (x int); ALTER TABLE a ADD y int; ALTER TABLE b ADD x int", &[]);
+        check("UPDATE a SET x = 1; ALTER TABLE a ADD y int; ALTER TABLE b ADD x int", &[]);
+        check("DO $$ BEGIN END $$; ALTER TABLE a ADD y int; ALTER TABLE b ADD x int", &[]);
+        check("SET search_path = app; ALTER TABLE a ADD y int; ALTER TABLE b ADD x int", &[]);
     }
 
     #[test]

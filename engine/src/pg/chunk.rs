@@ -43,6 +43,8 @@ pub(crate) struct Reached {
     pub(crate) batches: i64,
     pub(crate) size: i32,
     pub(crate) estimate: i64,
+    /// What the statements of all batches took.
+    pub(crate) worked_us: i64,
 }
 
 /// What one batch did.

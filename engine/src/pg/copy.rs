@@ -6,7 +6,7 @@ use futures_util::SinkExt as _;
 use tokio_postgres::CopyInSink;
 
 use super::failure::{Fault, fault};
-use super::flight::{Cargo, Group, RESET, group, says_false, untrue, unwitnessed};
+use super::flight::{Cargo, Gauge, Group, group, says_false, untrue, unwitnessed};
 use super::send::{ask, send};
 use super::session::Session;
 use super::witness::Scribe;
@@ -15,16 +15,23 @@ use super::witness::Scribe;
 const CHUNK: usize = 256 * 1024;
 
 /// Does what a flight does, waiting for each answer. COMMIT is left to the caller.
-pub(crate) async fn carry(session: &Session, scribe: &Scribe, cargo: &Cargo<'_>) -> Result<(), Fault> {
+pub(crate) async fn carry(session: &Session, scribe: &Scribe, cargo: &Cargo<'_>) -> Result<Gauge, Fault> {
     let client = &session.client;
     let opening = super::flight::opening(session, cargo);
-    plain(session, &opening).await?;
+    let opened = ask(client, &opening).await?.answer().await.map_err(|(_, error)| fault(&error, None))?;
+    let mut rows = 0_u64;
+    if let Some((sql, site)) = super::flight::locking(session, cargo) {
+        let sent = send(client, &sql).await?;
+        sent.answer().await.map_err(|(_, error)| fault(&error, Some(site)))?;
+    }
     for group in group(cargo.script, cargo.part) {
         match group.copy_data() {
-            Some(data) => copy(session, &group, data).await?,
+            Some(data) => rows = rows.saturating_add(copy(session, &group, data).await?),
             None => {
                 let sent = send(client, group.text()).await?;
-                sent.answer().await.map_err(|(answer, error)| fault(&error, Some(group.site(answer.completed))))?;
+                let answer = sent.answer().await;
+                let answer = answer.map_err(|(answer, error)| fault(&error, Some(group.site(answer.completed))))?;
+                rows = rows.saturating_add(answer.rows);
             }
         }
     }
@@ -40,9 +47,10 @@ pub(crate) async fn carry(session: &Session, scribe: &Scribe, cargo: &Cargo<'_>)
         }
         plain(session, "ROLLBACK TO SAVEPOINT migengine_verify; RELEASE SAVEPOINT migengine_verify").await?;
     }
-    plain(session, &format!("{RESET}{}", session.settings_sql())).await?;
+    let closing = super::flight::closing_of(session, cargo);
+    let closed = ask(client, &closing).await?.answer().await.map_err(|(_, error)| fault(&error, None))?;
     match scribe.mark(client, cargo.mark, cargo.mirror).await? {
-        1 => Ok(()),
+        1 => Ok(Gauge::read(rows, &opened.first_column, &closed.first_column)),
         _ => Err(Fault::Refused(Box::new(unwitnessed()))),
     }
 }
@@ -52,7 +60,7 @@ async fn plain(session: &Session, sql: &str) -> Result<(), Fault> {
     sent.answer().await.map(|_| ()).map_err(|(_, error)| fault(&error, None))
 }
 
-async fn copy(session: &Session, group: &Group<'_>, data: &str) -> Result<(), Fault> {
+async fn copy(session: &Session, group: &Group<'_>, data: &str) -> Result<u64, Fault> {
     let site = group.site(0);
     let wrong = |error: tokio_postgres::Error| fault(&error, Some(site));
     let sink: CopyInSink<Bytes> = session.client.copy_in(group.text()).await.map_err(wrong)?;
@@ -60,5 +68,5 @@ async fn copy(session: &Session, group: &Group<'_>, data: &str) -> Result<(), Fa
     for chunk in data.as_bytes().chunks(CHUNK) {
         sink.send(Bytes::copy_from_slice(chunk)).await.map_err(wrong)?;
     }
-    sink.finish().await.map(|_| ()).map_err(wrong)
+    sink.finish().await.map_err(wrong)
 }

@@ -11,6 +11,7 @@ use super::send::{Sent, Started, ask, send, start};
 use super::session::Session;
 use super::witness::{Mark, Mirror, Scribe};
 use crate::guard::Case;
+use crate::hazard::{LockOn, ObjectLock};
 use crate::id::Epoch;
 use crate::migration::{Part, PartKind, Script};
 use crate::run::failure::Failure;
@@ -30,6 +31,10 @@ pub(crate) struct Cargo<'a> {
     pub(crate) settings: String,
     /// How long it may wait for locks.
     pub(crate) patience: Patience,
+    /// Locks to take before anything of the script, in one order for everybody.
+    pub(crate) first: &'a [ObjectLock],
+    /// Tables whose size is taken at its end, as SQL names them.
+    pub(crate) sized: Vec<String>,
     /// How it begins.
     pub(crate) opens: Opens<'a>,
     /// Fencing number.
@@ -75,9 +80,45 @@ pub(crate) struct After {
     pub(crate) gone: Vec<String>,
 }
 
+/// What was measured on the way, with the messages that travel anyway.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Gauge {
+    /// Rows that the script's statements returned or changed.
+    pub(crate) rows: u64,
+    /// Bytes of WAL that the server wrote meanwhile.
+    pub(crate) wal_bytes: Option<u64>,
+    /// Bytes of the tables at the end.
+    pub(crate) size_after: Option<u64>,
+}
+
+impl Gauge {
+    /// From the first column of what the fence and the closing answered.
+    pub(crate) fn read(rows: u64, opened: &[Option<String>], closed: &[Option<String>]) -> Self {
+        let end = closed.last().and_then(Option::as_deref).unwrap_or_default();
+        let (position, size) = end.split_once(' ').unwrap_or((end, ""));
+        let began = opened.last().and_then(Option::as_deref).and_then(wal_position);
+        let wal_bytes = began.zip(wal_position(position)).map(|(began, ended)| ended.saturating_sub(began));
+        Self { rows, wal_bytes, size_after: size.parse().ok() }
+    }
+}
+
+/// `16/B374D848`, the server's way to write a place in the WAL.
+pub(crate) fn wal_position(text: &str) -> Option<u64> {
+    let (high, low) = text.split_once('/')?;
+    let part = |text: &str| u32::from_str_radix(text, 16).ok().map(u64::from);
+    Some(part(high)? << 32 | part(low)?)
+}
+
+/// Where the WAL is, asked for by itself.
+pub(crate) async fn wal_now(client: &Client) -> Result<Option<u64>, tokio_postgres::Error> {
+    let rows = client.query_typed("SELECT pg_catalog.pg_current_wal_insert_lsn()::text", &[]).await?;
+    Ok(rows.first().and_then(|row| row.get::<_, Option<&str>>(0)).and_then(wal_position))
+}
+
 /// A transaction whose messages were sent, and whose COMMIT was not.
 pub(crate) struct Flight<'a> {
     opening: Sent,
+    locking: Option<(Sent, Site<'a>)>,
     groups: Vec<(Sent, Group<'a>)>,
     checks: Vec<(Sent, Site<'a>)>,
     closing: Sent,
@@ -104,7 +145,11 @@ pub(crate) async fn launch<'a>(
     cargo: &Cargo<'a>,
 ) -> Result<Flight<'a>, tokio_postgres::Error> {
     let client = &session.client;
-    let opening = send(client, &opening(session, cargo)).await?;
+    let opening = ask(client, &opening(session, cargo)).await?;
+    let locking = match locking(session, cargo) {
+        Some((sql, site)) => Some((send(client, &sql).await?, site)),
+        None => None,
+    };
     let mut groups = Vec::new();
     for group in group(cargo.script, cargo.part) {
         groups.push((send(client, group.text()).await?, group));
@@ -119,11 +164,21 @@ pub(crate) async fn launch<'a>(
         }
         closing_sql.push_str("ROLLBACK TO SAVEPOINT migengine_verify; RELEASE SAVEPOINT migengine_verify; ");
     }
-    closing_sql.push_str(RESET);
-    closing_sql.push_str(&session.settings_sql());
-    let closing = send(client, &closing_sql).await?;
+    closing_sql.push_str(&closing_of(session, cargo));
+    let closing = ask(client, &closing_sql).await?;
     let witness = start(scribe.mark(client, cargo.mark, cargo.mirror)).await;
-    Ok(Flight { opening, groups, checks, closing, witness })
+    Ok(Flight { opening, locking, groups, checks, closing, witness })
+}
+
+/// Sets the session back, and asks what a [`Gauge`] needs.
+pub(crate) fn closing_of(session: &Session, cargo: &Cargo<'_>) -> String {
+    let size = if cargo.sized.is_empty() {
+        String::new()
+    } else {
+        let names = cargo.sized.iter().map(|name| quote_literal(name)).collect::<Vec<_>>().join(", ");
+        format!(" || coalesce(' ' || {}.size_of(ARRAY[{names}]), '')", session.schema.quoted())
+    };
+    format!("{RESET}{}; SELECT pg_catalog.pg_current_wal_insert_lsn()::text{size}", session.settings_sql())
 }
 
 /// BEGIN with the author's options, the step's limits, and the fence. A script that begins with SET TRANSACTION must
@@ -153,11 +208,29 @@ pub(crate) fn opening(session: &Session, cargo: &Cargo<'_>) -> String {
     format!("{begin}SET LOCAL application_name = {name}; {limits}{fence}{settings}")
 }
 
-/// The statement that refuses to go on when this runner was superseded, or the step before did not do what it should.
+/// The statement that takes the locks of several tables first, and the place that is told where they are not to be had.
+pub(crate) fn locking<'a>(session: &Session, cargo: &Cargo<'a>) -> Option<(String, Site<'a>)> {
+    if cargo.first.is_empty() {
+        return None;
+    }
+    let array = |texts: Vec<String>| texts.iter().map(|text| quote_literal(text)).collect::<Vec<_>>().join(", ");
+    let sql = format!(
+        "SELECT {}.lock_first(ARRAY[{}], ARRAY[{}], ARRAY[{}])",
+        session.schema.quoted(),
+        array(cargo.first.iter().map(|lock| lock.object.to_string()).collect()),
+        array(cargo.first.iter().map(|lock| lock.mode.as_sql().to_owned()).collect()),
+        cargo.first.iter().map(|lock| (lock.on == LockOn::Tree).to_string()).collect::<Vec<_>>().join(", "),
+    );
+    let statement = cargo.script.statements_of(cargo.part).first();
+    Some((sql, Site { script: cargo.script, statement, sent_from: None }))
+}
+
+/// The statement that refuses to go on when this runner was superseded, or the step before did not do what it should. Its
+/// first column is where the WAL is.
 pub(crate) fn fence(session: &Session, epoch: Epoch, after: &After) -> String {
     let array = |ids: &[String]| ids.iter().map(|id| quote_literal(id)).collect::<Vec<_>>().join(", ");
     format!(
-        "SELECT {}.fence({epoch}, ARRAY[{}]::text[], ARRAY[{}]::text[])",
+        "SELECT pg_catalog.pg_current_wal_insert_lsn(), {}.fence({epoch}, ARRAY[{}]::text[], ARRAY[{}]::text[])",
         session.schema.quoted(),
         array(&after.needs),
         array(&after.gone)
@@ -213,17 +286,28 @@ impl<'a> Group<'a> {
 impl Flight<'_> {
     /// Awaits everything but the COMMIT. The first error counts; those after it only say that the transaction is
     /// aborted.
-    pub(crate) async fn arrive(self) -> Result<(), Fault> {
+    pub(crate) async fn arrive(self) -> Result<Gauge, Fault> {
         let mut first: Option<Fault> = None;
         let mut note = |fault: Fault| {
             first.get_or_insert(fault);
         };
-        if let Err((_, error)) = self.opening.answer().await {
-            note(fault(&error, None));
+        let opened = match self.opening.answer().await {
+            Ok(answer) => answer.first_column,
+            Err((_, error)) => {
+                note(fault(&error, None));
+                Vec::new()
+            }
+        };
+        let mut rows = 0_u64;
+        if let Some((sent, site)) = self.locking
+            && let Err((_, error)) = sent.answer().await
+        {
+            note(fault(&error, Some(site)));
         }
         for (sent, group) in self.groups {
-            if let Err((answer, error)) = sent.answer().await {
-                note(fault(&error, Some(group.site(answer.completed))));
+            match sent.answer().await {
+                Ok(answer) => rows = rows.saturating_add(answer.rows),
+                Err((answer, error)) => note(fault(&error, Some(group.site(answer.completed)))),
             }
         }
         for (sent, site) in self.checks {
@@ -233,15 +317,19 @@ impl Flight<'_> {
                 Err((_, error)) => note(fault(&error, Some(site))),
             }
         }
-        if let Err((_, error)) = self.closing.answer().await {
-            note(fault(&error, None));
-        }
+        let closed = match self.closing.answer().await {
+            Ok(answer) => answer.first_column,
+            Err((_, error)) => {
+                note(fault(&error, None));
+                Vec::new()
+            }
+        };
         match self.witness.answer().await {
             Ok(1) => {}
             Ok(_) => note(Fault::Refused(Box::new(unwitnessed()))),
             Err(error) => note(fault(&error, None)),
         }
-        first.map_or(Ok(()), Err)
+        first.map_or_else(|| Ok(Gauge::read(rows, &opened, &closed)), Err)
     }
 }
 

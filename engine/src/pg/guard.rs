@@ -41,6 +41,8 @@ pub(crate) struct Seen {
     pub(crate) longest: Duration,
     /// When somebody was last seen waiting, and for how long by then.
     last: Option<(Instant, Duration)>,
+    /// The longest that the step itself was seen waiting for a lock.
+    pub(crate) own: Duration,
     /// Whether anybody looked.
     pub(crate) watched: bool,
     /// The guard cancelled the step.
@@ -100,12 +102,13 @@ const HOLDERS: &str = "SELECT t.n::int8, l.relation::regclass::text, l.mode, l.p
   WHERE l.pid IS DISTINCT FROM $6 AND l.pid IS DISTINCT FROM pg_backend_pid() \
   ORDER BY 1, 10 DESC NULLS LAST, 4";
 
-/// Who waits behind a backend, directly or in the queue, for how long, and whether that backend is waiting itself.
+/// Who waits behind a backend, directly or in the queue, for how long, and how long that backend is waiting itself.
 /// `pg_blocking_pids` is not free; it is asked about those only who wait.
 const BEHIND: &str = "WITH waiting AS MATERIALIZED (SELECT pid, waitstart FROM pg_locks WHERE NOT granted) \
   SELECT (SELECT (extract(epoch FROM max(clock_timestamp() - coalesce(waitstart, clock_timestamp()))) * 1000)::float8 \
       FROM waiting WHERE pid <> $1 AND $1 = ANY (pg_blocking_pids(pid))), \
-    EXISTS (SELECT FROM waiting WHERE pid = $1)";
+    (SELECT (extract(epoch FROM clock_timestamp() - coalesce(min(waitstart), clock_timestamp())) * 1000)::float8 \
+      FROM waiting WHERE pid = $1 HAVING count(*) > 0)";
 
 impl Monitor {
     /// Opens the connection.
@@ -171,9 +174,11 @@ impl Monitor {
         loop {
             let asked = Instant::now();
             let rows = self.session.client.query_typed(BEHIND, &[(&pid, Type::INT4)]).await?;
-            let (waited, queueing) =
-                rows.first().map_or((None, false), |row| (row.get::<_, Option<f64>>(0), row.get::<_, bool>(1)));
-            let waited = waited.map(ms);
+            let (waited, own) = rows.first().map_or((None, None), |row| {
+                (row.get::<_, Option<f64>>(0).map(ms), row.get::<_, Option<f64>>(1).map(ms))
+            });
+            let queueing = own.is_some();
+            seen.own = seen.own.max(own.unwrap_or_default());
             seen.look(asked, waited);
             if budget.zip(waited).is_some_and(|(budget, waited)| waited > budget) {
                 return Ok(if queueing { Cancelled::Queueing } else { Cancelled::Holding });
@@ -182,6 +187,23 @@ impl Monitor {
             let left = budget.zip(waited).map_or(WATCH_EVERY, |(budget, waited)| budget.saturating_sub(waited) + SLICE);
             sleep(WATCH_EVERY.min(left)).await;
         }
+    }
+
+    /// Bytes of tables, each a list of names, and of the temporary files that the database ever wrote.
+    pub(crate) async fn sizes(&self, tables: &[Vec<String>]) -> Result<(Vec<Option<u64>>, Option<u64>), Error> {
+        let schema = &self.session.schema;
+        let sql = schema.fill(
+            "SELECT {schema}.size_of(string_to_array(names, E'\\n')), NULL::int8 FROM unnest($1::text[]) WITH ORDINALITY AS u(names, n) \
+             UNION ALL SELECT NULL, pg_stat_get_db_temp_bytes(oid) FROM pg_database WHERE datname = current_database()",
+        );
+        let names: Vec<String> = tables.iter().map(|names| names.join("\n")).collect();
+        let rows = self.session.client.query_typed(&sql, &[(&names, Type::TEXT_ARRAY)]).await?;
+        let number = |row: &tokio_postgres::Row, column| {
+            row.try_get::<_, Option<i64>>(column).map(|bytes| bytes.and_then(|bytes| u64::try_from(bytes).ok()))
+        };
+        let temporary = rows.last().map_or(Ok(None), |row| number(row, 1))?;
+        let sizes: Result<Vec<_>, Error> = rows.iter().take(names.len()).map(|row| number(row, 0)).collect();
+        Ok((sizes?, temporary))
     }
 
     /// How far the index build of a backend has come; nothing where it builds none.

@@ -150,6 +150,38 @@ END
 $$;
 COMMENT ON FUNCTION {schema}.fence IS 'Refuses a step whose runner was superseded, or whose predecessors did not take effect';
 
+-- Resolves names as the script will, hence without a search_path of its own. What cannot be locked is left to the script's
+-- statements, which say what is wrong with it.
+CREATE FUNCTION {schema}.lock_first(names text[], modes text[], trees boolean[]) RETURNS void
+    LANGUAGE plpgsql AS $$
+DECLARE
+    one record;
+BEGIN
+    FOR one IN
+        SELECT c.oid::pg_catalog.regclass AS relation, u.mode, CASE WHEN u.tree THEN '' ELSE 'ONLY ' END AS alone
+        FROM ROWS FROM (pg_catalog.unnest(names), pg_catalog.unnest(modes), pg_catalog.unnest(trees)) AS u(name, mode, tree)
+        JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(u.name)::pg_catalog.oid
+        WHERE c.relkind IN ('r', 'p') ORDER BY c.oid
+    LOOP
+        EXECUTE pg_catalog.format('LOCK TABLE %s%s IN %s MODE', one.alone, one.relation, one.mode);
+    END LOOP;
+EXCEPTION WHEN insufficient_privilege OR undefined_table OR wrong_object_type THEN
+    NULL;
+END
+$$;
+COMMENT ON FUNCTION {schema}.lock_first IS 'Takes the locks of a step on several tables before its statements, in the order of their OIDs';
+
+CREATE FUNCTION {schema}.size_of(names text[]) RETURNS bigint
+    LANGUAGE plpgsql SET lock_timeout = '20ms' AS $$
+BEGIN
+    RETURN (SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(pg_catalog.to_regclass(name)))::bigint
+        FROM pg_catalog.unnest(names) AS name);
+EXCEPTION WHEN OTHERS THEN
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION {schema}.size_of IS 'Bytes of tables with their indexes; nothing where they cannot be told at once';
+
 CREATE FUNCTION {schema}.advance(what text, back boolean, which integer, run text, my_epoch bigint, was text[], in_pass integer,
         reached text[], its_keys bigint, its_rows bigint, next_size integer, took_us bigint) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

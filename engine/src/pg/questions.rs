@@ -16,7 +16,7 @@ use crate::migration::Chunk;
 const EXACT: &str = "BEGIN READ ONLY; SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'iso_8601'; \
     SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'";
 
-const REACHED: &str = "SELECT key, cursor, pass, pass_rows, pass_keys, finished, rows, batches, size, estimate \
+const REACHED: &str = "SELECT key, cursor, pass, pass_rows, pass_keys, finished, rows, batches, size, estimate, worked_us \
     FROM {schema}.progress WHERE id = $1 AND undoing = $2 AND part = $3";
 
 /// The questions about one statement, prepared in one session.
@@ -115,6 +115,7 @@ fn place_reached(row: &Row) -> Result<Reached, Error> {
         batches: row.try_get(7)?,
         size: row.try_get(8)?,
         estimate: row.try_get(9)?,
+        worked_us: row.try_get(10)?,
     })
 }
 

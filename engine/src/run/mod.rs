@@ -5,6 +5,7 @@ pub mod decide;
 pub mod event;
 pub mod evidence;
 pub mod failure;
+pub mod figures;
 pub mod footprint;
 pub mod journal;
 pub mod recovery;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::event::{Event, RunStarted};
 use super::failure::Failure;
+use super::figures::Figures;
 use crate::id::{Digest, Epoch, RunId, Timestamp};
 
 /// The six states of a run.
@@ -229,6 +230,8 @@ pub struct StepSnapshot {
     pub duration_us: Option<u64>,
     /// The last failure.
     pub failure: Option<Failure>,
+    /// What it cost, where that was worth keeping.
+    pub figures: Option<Figures>,
     /// Which row of the recovery table settled it, if one did.
     pub recovered: Option<char>,
     /// What a person said of a part whose effect cannot be told from the catalogs.

@@ -2,6 +2,7 @@
 //! ARCHITECTURE.md is printed from them; a test fails when they differ.
 
 use super::event::{Event, EventKind, Recorded};
+use super::figures::{self, Figures};
 use super::state::{Direction, Manner, RestReason, RunKind, RunSnapshot, RunState, StepIndex, StepSnapshot, StepState};
 use crate::id::RunId;
 
@@ -157,6 +158,7 @@ impl RunSnapshot {
             half_way: 0,
             duration_us: None,
             failure: None,
+            figures: None,
             recovered: None,
             attested: None,
             tried: None,
@@ -206,6 +208,11 @@ impl RunSnapshot {
                 self.rest = Some(rest.clone());
                 self.withdraw_intents();
             }
+            Event::Noted { step: Some(step), topic, message } if topic == figures::TOPIC => {
+                if let (Some(step), Some(more)) = (self.steps.get_mut(*step as usize), Figures::parse(message)) {
+                    step.figures = Some(step.figures.map_or(more, |before| before.and(more)));
+                }
+            }
             Event::Resumed { .. } => self.rest = None,
             Event::RunCommitted | Event::RunRolledBack => {
                 self.rest = None;
@@ -250,6 +257,7 @@ impl RunSnapshot {
         match event {
             Event::StepIntent { attempt, content, tokens, .. } | Event::UndoIntent { attempt, content, tokens, .. } => {
                 step.attempts = *attempt;
+                step.figures = None;
                 step.tried = Some((*content, *tokens));
                 if kind == EventKind::UndoIntent {
                     let stopped_half_way = matches!(step.state, StepState::Pending | StepState::Failed);
