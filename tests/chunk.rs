@@ -219,7 +219,10 @@ fn pause_and_resume_work_from_anywhere() {
     assert!(elsewhere.run(&["pause"]).expect(0).stderr.contains("already"));
     let mut child = project.spawn(&["apply", "--resume"]);
     wait_until("the runner holds", PATIENCE, || {
-        database.psql("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'migengine:%' AND query LIKE '%pause%' AND state = 'idle'") != "0"
+        database.psql(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^migengine:' AND query = 'COMMIT' \
+            AND state = 'idle' AND clock_timestamp() - state_change > '200 ms'",
+        ) != "0"
     });
     assert_eq!(counts(&database), before);
     assert!(child.try_wait().unwrap().is_none(), "it must wait");
@@ -411,7 +414,7 @@ fn it_holds_while_a_standby_replays_nothing_and_goes_on_when_it_does() {
     let database = cluster.database();
     numbers(&database, 1_000);
     database.psql(
-        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.003); RETURN new; END $$; \
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.005); RETURN new; END $$; \
          CREATE TRIGGER slow BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION slow()",
     );
     let project = Project::new(&database);
@@ -426,18 +429,22 @@ fn it_holds_while_a_standby_replays_nothing_and_goes_on_when_it_does() {
         let output = cluster.program("psql").args(["-qXAt", "-d", &url, "-c", sql]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
-    there("SELECT pg_wal_replay_pause()");
-    let child = project.spawn(&["apply", "--yes"]);
-    wait_until("it holds", PATIENCE, || {
-        database.psql(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^migengine:' AND application_name !~ 'guard$' \
-             AND state = 'idle' AND clock_timestamp() - state_change > '300 ms'",
-        ) != "0"
-            && database.psql("SELECT to_regclass('migengine.progress') IS NOT NULL") == "t"
+    let mut child = project.spawn(&["apply", "--yes"]);
+    wait_until("a batch went through", PATIENCE, || {
+        database.psql("SELECT to_regclass('migengine.progress') IS NOT NULL") == "t"
             && database.psql("SELECT count(*) FROM migengine.progress WHERE batches > 0") == "1"
+    });
+    there("SELECT pg_wal_replay_pause()");
+    wait_until("it holds", PATIENCE, || {
+        assert!(child.try_wait().unwrap().is_none(), "it went through: {}", counts(&database));
+        database.psql(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^migengine:' AND query = 'COMMIT' \
+             AND state = 'idle' AND clock_timestamp() - state_change > '200 ms'",
+        ) != "0"
     });
     let held = counts(&database);
     assert!(held.contains("0:") && held.contains("1:"), "it must stand half-way: {held}");
+    database.psql("ALTER TABLE t DISABLE TRIGGER slow");
     there("SELECT pg_wal_replay_resume()");
     let output = collect(child).expect(0);
     assert!(output.stderr.contains("holds: a replica is") && output.stderr.contains("goes on"), "{output}");

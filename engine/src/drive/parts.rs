@@ -184,9 +184,10 @@ impl<J: Journal> Driver<'_, J> {
         self.world.observer.point(Point::AloneAfter);
         let Err((_, error)) = answer else {
             let wal_bytes = match wal {
-                Some(before) => {
-                    flight::wal_now(&live.session.client).await.map_err(Fault::from)?.map(|now| now.saturating_sub(before))
-                }
+                Some(before) => flight::wal_now(&live.session.client)
+                    .await
+                    .map_err(Fault::from)?
+                    .map(|now| now.saturating_sub(before)),
                 None => None,
             };
             let gauge = Gauge { rows: 0, wal_bytes, size_after: None };
