@@ -458,3 +458,38 @@ fn a_refused_setting_is_told_once_and_the_rest_goes_on() {
     let lease = "SELECT count(*) FROM migengine.history WHERE state = 'applied'";
     assert_eq!(database.psql(lease), "2");
 }
+
+#[test]
+fn several_tables_are_locked_before_anything_is_done_and_what_it_cost_is_kept() {
+    let database = Cluster::shared().database();
+    users(&database, 1_000);
+    database.psql("CREATE TABLE teams (id int PRIMARY KEY); CREATE TABLE log (what text)");
+    // While the later table is not free, the step must hold nothing: the earlier one would keep its users waiting.
+    let mut reader = Holder::new(&database, "BEGIN; SELECT count(*) FROM teams;", "teams");
+    let project = Project::new(&database);
+    let script = "ALTER TABLE teams ADD COLUMN a int;\nALTER TABLE users ADD COLUMN a int;\n\
+        CREATE TABLE big AS SELECT i, repeat('x', 100) AS x FROM generate_series(1, 20000) i;\n";
+    project.write("001_a.sql", script);
+    let child = project.command(&["apply", "--yes", "--lock-wait", "1m"]).spawn().unwrap();
+    wait_until("it waits", Duration::from_secs(30), || {
+        database.psql("SELECT count(*) FROM pg_stat_activity WHERE application_name ~ 'guard$'") != "0"
+    });
+    reader.say("COMMIT;");
+    let output = collect(child).expect(0);
+    assert_eq!(columns(&database), "id,name,a");
+    assert!(output.stderr.contains("  figures   001_a: held locks for"), "{output}");
+    let shown = project.run_json(&["journal", "show", "last"], 0);
+    let figures = &shown["runs"][0]["steps"][0]["figures"];
+    let number = |name: &str| figures[name].as_u64().unwrap_or_else(|| panic!("no {name}: {shown}"));
+    assert!(number("wal_bytes") > 1 << 20, "{figures}");
+    assert!(number("rows") >= 20_000, "{figures}");
+    assert!(number("size_after") >= number("size_before"), "{figures}");
+    // The server's own trace of the locks: by OID, whatever the order of the script.
+    database.psql("ALTER TABLE users ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES teams");
+    let order = database.psql(
+        "BEGIN; SELECT migengine.lock_first(ARRAY['teams', 'nowhere', 'users'], ARRAY['SHARE', 'SHARE', 'ACCESS EXCLUSIVE'], \
+         ARRAY[false, false, false]); SELECT string_agg(relation::regclass || ' ' || mode, ', ' ORDER BY relation) FROM pg_locks \
+         WHERE pid = pg_backend_pid() AND relation IN ('users'::regclass, 'teams'::regclass); ROLLBACK",
+    );
+    assert_eq!(order.trim(), "users AccessExclusiveLock, teams ShareLock");
+}
