@@ -299,8 +299,18 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
         }
     };
     let windows = context.windows_of(&args.run);
-    let stage =
-        Stage { context, target: &target, limits, windows, session, state, journal, stop, outside, show: args.run.progress };
+    let stage = Stage {
+        context,
+        target: &target,
+        limits,
+        windows,
+        session,
+        state,
+        journal,
+        stop,
+        outside,
+        show: args.run.progress,
+    };
     let start = stage.begin(&planned.plan, args.on_failure == OnFailure::Rollback, notes).await?;
     stage.drive(start, scripts, Asked::Apply).await
 }

@@ -96,8 +96,18 @@ pub async fn run(context: &Context, args: &ResolveArgs, stop: watch::Receiver<bo
     }
     let outside = Outside::silent();
     let windows = context.windows();
-    let stage =
-        Stage { context, target: &target, limits, windows, session, state, journal, stop, outside, show: ShowProgress::Plain };
+    let stage = Stage {
+        context,
+        target: &target,
+        limits,
+        windows,
+        session,
+        state,
+        journal,
+        stop,
+        outside,
+        show: ShowProgress::Plain,
+    };
     let kept = crate::commands::rollback::kept(&stage).await?;
     let index = step_of(&found.run, &args.step)?;
     let id = &found.run.started.steps[index as usize].id; // invariant: `step_of` returns a step of the plan

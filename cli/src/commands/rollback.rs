@@ -107,8 +107,18 @@ async fn rollback(context: &Context, args: &RollbackArgs, stop: watch::Receiver<
     }
     let found = runs::unfinished(&session, &ledger, &mut journal).await?;
     let windows = context.windows_of(&args.run);
-    let stage =
-        Stage { context, target: &target, limits, windows, session, state, journal, stop, outside, show: args.run.progress };
+    let stage = Stage {
+        context,
+        target: &target,
+        limits,
+        windows,
+        session,
+        state,
+        journal,
+        stop,
+        outside,
+        show: args.run.progress,
+    };
     let kept = kept(&stage).await?;
     let history = sources::history(stage.state.ledger.as_ref(), &kept);
     let graph = Graph::build(project.nodes(), &history);
