@@ -189,7 +189,7 @@ impl<J: Journal> Driver<'_, J> {
                     work.keys += keys;
                     work.stuck_since = None;
                     self.tell_progress(work, &reached, rows, keys);
-                    (cursor, known) = (Some(end), ahead);
+                    (cursor, known) = (Some(end), ahead.map(|ahead| *ahead));
                 }
                 Tried::Failed { failure, keys } => {
                     cursor = reached.cursor;

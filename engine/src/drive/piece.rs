@@ -36,7 +36,7 @@ pub(super) enum Tried {
         /// Keys in it.
         keys: u64,
         /// What is known before the next piece, if that could be asked.
-        ahead: Option<Ahead>,
+        ahead: Option<Box<Ahead>>,
     },
     /// Certainly without effect.
     Failed {
@@ -72,7 +72,7 @@ impl<J: Journal> Driver<'_, J> {
         };
         self.world.observer.point(Point::ChunkAfter);
         match done {
-            Ok((rows, ahead)) => Ok(Tried::Through { rows, keys: count, ahead }),
+            Ok((rows, ahead)) => Ok(Tried::Through { rows, keys: count, ahead: ahead.map(Box::new) }),
             Err(Fault::Refused(_)) if self.stopping() => {
                 flight::rollback(&live.session).await?;
                 Err(Halt::Stop)

@@ -94,7 +94,7 @@ impl Figures {
 }
 
 fn megabytes(bytes: u64) -> String {
-    format!("{}.{} MB", bytes >> 20, (bytes & 0xf_ffff) * 10 >> 20)
+    format!("{}.{} MB", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20)
 }
 
 #[cfg(test)]
