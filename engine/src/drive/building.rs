@@ -1,6 +1,7 @@
 //! How far an index build has come, told while it runs.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -18,16 +19,17 @@ impl<J: Journal> Driver<'_, J> {
     async fn tell_building(&self, pid: i32, step: StepIndex) -> Infallible {
         loop {
             sleep(EVERY).await;
-            let Some(monitor) = self.monitor().await else { continue };
+            let Some(monitor) = Box::pin(self.monitor()).await else { continue };
             // What cannot be read is not told; the guard says by itself when it sees nothing.
-            if let Ok(Some(building)) = monitor.building(pid).await {
+            if let Ok(Some(building)) = Box::pin(monitor.building(pid)).await {
                 self.come(step, &Progress::Building(building));
             }
         }
     }
 
     /// Awaits an answer, and tells meanwhile of the index that is built for it, if one is.
-    pub(crate) async fn telling<T>(&self, pid: i32, step: StepIndex, answer: impl Future<Output = T>) -> T {
+    /// The answer is boxed, because it is large, and would be part of every future around it.
+    pub(crate) async fn telling<T>(&self, pid: i32, step: StepIndex, answer: Pin<Box<impl Future<Output = T>>>) -> T {
         tokio::select! {
             biased;
             done = answer => done,

@@ -294,10 +294,11 @@ impl<J: Journal> Driver<'_, J> {
         let watch = Watch { grace: Duration::ZERO, budget: Some(budget) };
         self.world.observer.point(Point::StepBefore);
         let result = if !pipelines(script) {
-            self.telling(live.pid, step, self.watched(live, watch, carry(&live.session, &live.scribe, &cargo))).await
+            let carried = self.watched(live, watch, carry(&live.session, &live.scribe, &cargo));
+            self.telling(live.pid, step, Box::pin(carried)).await
         } else {
             match flight::launch(&live.session, &live.scribe, &cargo).await {
-                Ok(flight) => self.telling(live.pid, step, self.watched(live, watch, flight.arrive())).await,
+                Ok(flight) => self.telling(live.pid, step, Box::pin(self.watched(live, watch, flight.arrive()))).await,
                 Err(error) => (Err(Fault::from(error)), Seen::default()),
             }
         };
@@ -566,7 +567,7 @@ impl<J: Journal> Driver<'_, J> {
         answer: impl Future<Output = T>,
     ) -> (T, Seen) {
         let watch = Watch { grace: GRACE, budget: (!gentle).then_some(case.limits.budget) };
-        let (answer, seen) = self.telling(live.pid, step, self.watched(live, watch, answer)).await;
+        let (answer, seen) = self.telling(live.pid, step, Box::pin(self.watched(live, watch, answer))).await;
         if seen.cancelled.is_some() {
             drop(barrier(live).await);
         }

@@ -130,7 +130,8 @@ impl<J: Journal> Driver<'_, J> {
             mark: &mark,
             mirror: &mirror,
         };
-        let exchange = self.telling(live.pid, step, self.exchange(&live, &cargo, &case, open.is_some())).await;
+        let exchange =
+            self.telling(live.pid, step, Box::pin(self.exchange(&live, &cargo, &case, open.is_some()))).await;
         self.tell_notices(&mut live);
         self.session = Some(live);
         if let (Some(before), Some((verdict, at))) = (open.take(), exchange.before)

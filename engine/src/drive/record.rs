@@ -114,7 +114,7 @@ impl<J: Journal> Driver<'_, J> {
     /// Lets those who look on from elsewhere know at once why a step does not go on. The journal has it; where it cannot
     /// be written to the database, the next thing that is sent finds out why.
     pub(crate) async fn show_elsewhere(&mut self, live: &Live) {
-        if let Err(fault) = self.mirror_apart(live).await {
+        if let Err(fault) = Box::pin(self.mirror_apart(live)).await {
             tracing::debug!(why = fault.words(), "a note was not written to the database");
         }
     }
