@@ -45,14 +45,13 @@ lint:
 	$(CARGO) check --locked --package migengine-engine --no-default-features
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
-# Against psql and every peer that can be installed (benches/peers), interleaved, medians: on the spot, through a proxy, and
-# over lines with a round trip of 5, 20 and 50 ms. Tables go to stdout, plots to target/bench.
-COMPARE = $(CARGO) run --quiet --locked --release --package migengine-benches --bin compare --
+# Everything benches/RESULTS.md tells of: psql and every peer that can be installed (benches/peers), whole processes by turns,
+# medians, on the spot and over lines with a delay; and what the goals are held against. Tables and plots go to benches/.
+# About 25 minutes on a quiet machine once the peers are installed. ONLY=local,jobs chooses sections of
+# benches/compare/sections.py; QUICK=1 tries whether everything runs, in a minute.
 bench: postgres build bench-peers
-	@mkdir -p target/bench
-	$(COMPARE) 1000 local 5 target/bench/1000-local.svg
-	$(COMPARE) 1000 0 3 target/bench/1000-0ms.svg
-	for ms in 5 20 50; do $(COMPARE) 200 $$ms 3 target/bench/200-$${ms}ms.svg || exit 1; done
+	$(CARGO) build --quiet --locked --release --package migengine-benches --bins
+	python3 benches/compare/run.py
 
 # Each in a folder of its own below target/peers. sqlx-cli and refinery are compiled, which takes some minutes each.
 bench-peers:

@@ -1,130 +1,76 @@
-//! The same set of migrations, in each tool's own form.
+//! Migrations and graphs of any size, in memory.
 
-use std::fs::{create_dir_all, write};
-use std::io;
-use std::path::Path;
+use migengine_engine::diag::Position;
+use migengine_engine::id::{Digest, MigrationId, RunId, Timestamp};
+use migengine_engine::migration::{Migration, merge, read_file};
+use migengine_engine::plan::{Applied, History, Node, RefText, Requires, Script};
 
-fn up(n: usize) -> String {
-    format!(
-        "CREATE TABLE t{n} (id bigint PRIMARY KEY, name text NOT NULL, at timestamptz DEFAULT now());\n\
-         CREATE INDEX t{n}_name ON t{n} (name);\n"
-    )
-}
-
-fn down(n: usize) -> String {
-    format!("DROP TABLE t{n};\n")
-}
-
-/// `count` small migrations, a table and an index each, with reverse scripts, one after the other.
-///
-/// # Errors
-/// The folder cannot be written. So for all below.
-pub fn small(dir: &Path, count: usize) -> io::Result<()> {
-    create_dir_all(dir)?;
+/// `count` small migrations with reverse scripts, read, lexed and hashed.
+#[must_use]
+pub fn read(count: usize) -> Vec<Migration> {
+    let mut files = Vec::new();
     for n in 1..=count {
-        let head = format!("-- Migration: {n:05}_table\n-- Description: a table and an index\n\n");
-        write(dir.join(format!("{n:05}_table.sql")), head + &up(n))?;
-        write(dir.join(format!("{n:05}_table_rollback.sql")), down(n))?;
+        let up = format!("-- Description: a table\n\nCREATE TABLE t{n} (id bigint PRIMARY KEY, name text NOT NULL);\n");
+        files.push(read_file(&format!("{n:05}_t.sql"), Ok(up.as_bytes())));
+        files.push(read_file(&format!("{n:05}_t_rollback.sql"), Ok(format!("DROP TABLE t{n};\n").as_bytes())));
     }
-    Ok(())
+    merge(files).0
 }
 
-/// The same on two branches.
-///
-/// # Errors
-/// As above.
-pub fn two_branches(dir: &Path, count: usize) -> io::Result<()> {
-    create_dir_all(dir)?;
-    for n in 1..=count {
-        let head =
-            if n <= 2 { "-- Requires: none\n\n".to_owned() } else { format!("-- Requires: {:05}_table\n\n", n - 2) };
-        write(dir.join(format!("{n:05}_table.sql")), head + &up(n))?;
-        write(dir.join(format!("{n:05}_table_rollback.sql")), down(n))?;
+/// The planner's view of a migration that follows the one before it.
+#[must_use]
+pub fn node(migration: &Migration) -> Node {
+    let script = &migration.up;
+    Node {
+        id: migration.id.clone(),
+        file: script.file.clone(),
+        requires: Requires::Default,
+        conflicts: Vec::new(),
+        up: Script { content: script.content, tokens: script.tokens, transactional: script.transactional() },
+        down: None,
+        irreversible_reason: None,
     }
-    Ok(())
 }
 
-/// dbmate: both directions in one file.
-pub(crate) fn dbmate(dir: &Path, count: usize) -> io::Result<()> {
-    marked(dir, count, "-- migrate:up\n", "-- migrate:down\n", |n| format!("2024{n:010}_table.sql"))
+/// A history in which the first `applied` migrations are in effect.
+#[must_use]
+pub fn history(migrations: &[Migration], applied: usize) -> History {
+    let past = |(migration, seq): (&Migration, i64)| Applied {
+        id: migration.id.clone(),
+        content: migration.up.content,
+        tokens: migration.up.tokens,
+        applied_at: Timestamp(seq),
+        seq,
+        requires: Vec::<MigrationId>::new(),
+        reverse: None,
+        run: RunId::from_bytes([0; 16]),
+    };
+    History::new(migrations.iter().take(applied).zip(1..).map(past))
 }
 
-/// node-pg-migrate: both directions in one file.
-pub(crate) fn node(dir: &Path, count: usize) -> io::Result<()> {
-    marked(dir, count, "-- Up Migration\n", "-- Down Migration\n", |n| format!("17000000{n:05}_table.sql"))
-}
-
-/// sql-migrate: both directions in one file, and a configuration that names the database by an environment variable.
-pub(crate) fn sql_migrate(dir: &Path, count: usize) -> io::Result<()> {
-    let files = dir.join("files");
-    marked(&files, count, "-- +migrate Up\n", "-- +migrate Down\n", |n| format!("{n:05}_table.sql"))?;
-    let text = format!("bench:\n  dialect: postgres\n  datasource: ${{BENCH_URL}}\n  dir: {}\n", files.display());
-    write(dir.join("dbconfig.yml"), text)
-}
-
-fn marked(dir: &Path, count: usize, first: &str, second: &str, name: impl Fn(usize) -> String) -> io::Result<()> {
-    create_dir_all(dir)?;
-    (1..=count).try_for_each(|n| write(dir.join(name(n)), format!("{first}{}\n{second}{}", up(n), down(n))))
-}
-
-/// sqlx-cli: forward only.
-pub(crate) fn sqlx(dir: &Path, count: usize) -> io::Result<()> {
-    create_dir_all(dir)?;
-    (1..=count).try_for_each(|n| write(dir.join(format!("{n}_table.sql")), up(n)))
-}
-
-/// refinery: forward only.
-pub(crate) fn refinery(dir: &Path, count: usize) -> io::Result<()> {
-    create_dir_all(dir)?;
-    (1..=count).try_for_each(|n| write(dir.join(format!("V{n}__table.sql")), up(n)))
-}
-
-/// yoyo: a file for each direction.
-pub(crate) fn yoyo(dir: &Path, count: usize) -> io::Result<()> {
-    create_dir_all(dir)?;
-    for n in 1..=count {
-        let depends = if n == 1 { String::new() } else { format!("-- depends: {:05}_table\n", n - 1) };
-        write(dir.join(format!("{n:05}_table.sql")), depends + &up(n))?;
-        write(dir.join(format!("{n:05}_table.rollback.sql")), down(n))?;
-    }
-    Ok(())
-}
-
-/// alembic: Python, one transaction for each migration.
-pub(crate) fn alembic(dir: &Path, count: usize) -> io::Result<()> {
-    let versions = dir.join("versions");
-    create_dir_all(&versions)?;
-    write(dir.join("alembic.ini"), format!("[alembic]\nscript_location = {}\n", dir.display()))?;
-    write(
-        dir.join("env.py"),
-        "import os\nfrom alembic import context\nfrom sqlalchemy import create_engine\n\
-         engine = create_engine(os.environ['BENCH_URL'].replace('postgresql://', 'postgresql+psycopg2://'))\n\
-         with engine.connect() as connection:\n    context.configure(connection=connection, transaction_per_migration=True)\n    \
-         with context.begin_transaction():\n        context.run_migrations()\n",
-    )?;
-    for n in 1..=count {
-        let before = if n == 1 { "None".to_owned() } else { format!("'{:05}'", n - 1) };
-        let text = format!(
-            "from alembic import op\nrevision = '{n:05}'\ndown_revision = {before}\n\n\
-             def upgrade():\n    op.execute('''{}''')\n\ndef downgrade():\n    op.execute('''{}''')\n",
-            up(n),
-            down(n)
-        );
-        write(versions.join(format!("{n:05}_table.py")), text)?;
-    }
-    Ok(())
-}
-
-/// sqitch: a plan and a script for each direction.
-pub(crate) fn sqitch(dir: &Path, count: usize) -> io::Result<()> {
-    create_dir_all(dir.join("deploy"))?;
-    create_dir_all(dir.join("revert"))?;
-    let mut plan = "%syntax-version=1.0.0\n%project=bench\n\n".to_owned();
-    for n in 1..=count {
-        plan += &format!("t{n} 2024-01-01T00:00:00Z Bench <bench@example.org> # a table\n");
-        write(dir.join(format!("deploy/t{n}.sql")), format!("BEGIN;\n{}COMMIT;\n", up(n)))?;
-        write(dir.join(format!("revert/t{n}.sql")), format!("BEGIN;\n{}COMMIT;\n", down(n)))?;
-    }
-    write(dir.join("sqitch.conf"), "[core]\n\tengine = pg\n")?;
-    write(dir.join("sqitch.plan"), plan)
+/// `count` nodes, each of which requires three earlier ones: the one before, and those at a half and a third of the way.
+#[must_use]
+pub fn mesh(count: usize) -> Vec<Node> {
+    let name = |n: usize| format!("{n:06}_m");
+    let script = Script { content: Digest::of(b"content"), tokens: Digest::of(b"tokens"), transactional: true };
+    let requires = |n: usize| {
+        let mut before: Vec<usize> = [n.wrapping_sub(1), n / 2, n / 3].into_iter().filter(|other| *other < n).collect();
+        before.dedup();
+        before
+    };
+    let node = |n: usize| Some(Node {
+        id: MigrationId::new(name(n)).ok()?,
+        file: format!("{}.sql", name(n)),
+        requires: Requires::Declared(
+            requires(n)
+                .into_iter()
+                .map(|other| RefText { text: name(other), position: Position::START, line: None })
+                .collect(),
+        ),
+        conflicts: Vec::new(),
+        up: script,
+        down: None,
+        irreversible_reason: None,
+    });
+    (0..count).filter_map(node).collect()
 }

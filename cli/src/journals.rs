@@ -31,6 +31,14 @@ impl JournalPlace {
         named.map_or_else(|| Self::PerDatabase(PathBuf::from(".migengine/journal")), Self::Named)
     }
 
+    /// The folder that was named, or the one that holds those of all databases.
+    #[must_use]
+    pub fn root(&self) -> &std::path::Path {
+        match self {
+            Self::Named(path) | Self::PerDatabase(path) => path,
+        }
+    }
+
     /// The folder for a database.
     #[must_use]
     pub fn path(&self, uuid: &str) -> PathBuf {

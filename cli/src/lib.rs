@@ -20,6 +20,7 @@ pub mod manner;
 pub mod meant;
 pub mod origin;
 pub mod outcome;
+pub mod outline;
 pub mod outside;
 pub mod paths;
 pub mod pg_dump;

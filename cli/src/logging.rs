@@ -2,7 +2,9 @@
 //! told without it. Secrets cannot get into it, because their type prints as stars.
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::prelude::*;
 
 use crate::args::Global;
 use crate::error::CommandError;
@@ -25,15 +27,19 @@ pub enum LogFormat {
 pub fn start(global: &Global) -> Result<(), CommandError> {
     let asked = global.log_level.as_deref().map(str::trim).filter(|text| !text.is_empty());
     let filter = asked.map_or_else(|| ours(by_verbosity(global.verbose)), ours);
-    let filter = EnvFilter::builder().parse(&filter).map_err(|error| {
+    // Targets and levels only: regular expressions over fields are not worth the megabyte they take.
+    let filter: Targets = filter.parse().map_err(|error| {
         let what = format!("`{}` is no log level: {error}", asked.unwrap_or_default());
         CommandError::usage("ME717", what).next("write off, error, warn, info, debug or trace, or target=level pairs")
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Stderr::default);
+    let lines = layer().with_writer(Stderr::default);
+    let log = tracing_subscriber::registry().with(filter);
     // A second start, by a test in the same process, changes nothing.
     let started = match global.log_format {
-        LogFormat::Human => builder.with_ansi(crate::context::Look::of(global).color).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+        LogFormat::Human => log.with(lines.with_ansi(crate::context::Look::of(global).color)).try_init(),
+        LogFormat::Json => {
+            log.with(lines.json().flatten_event(true).with_current_span(false).with_span_list(false)).try_init()
+        }
     };
     drop(started);
     Ok(())

@@ -5,9 +5,10 @@
 //! - `plan`: the graph and the plan of 10,000 pending migrations;
 //! - `journal`: seal, chain and read back the records of a run of 1,000 steps.
 
-use migengine_engine::id::{Digest, MigrationId, RunId, Timestamp};
-use migengine_engine::migration::{Migration, merge, parse_script, read_file};
-use migengine_engine::plan::{Applied, ApplyTarget, Graph, History, Node, Policy, Requires, Script, plan_apply};
+use migengine_benches::sets;
+use migengine_engine::id::{Digest, RunId, Timestamp};
+use migengine_engine::migration::parse_script;
+use migengine_engine::plan::{ApplyTarget, Graph, Policy, plan_apply};
 use migengine_engine::run::event::Event;
 use migengine_engine::run::journal::Journal as _;
 use migengine_journal::MemoryJournal;
@@ -29,41 +30,12 @@ fn main() -> Fallible<()> {
 
 /// Parses `count` migrations, of which so many are applied, and plans the rest. Returns the number of steps.
 fn planned(count: usize, applied: usize) -> Fallible<usize> {
-    let mut files = Vec::new();
-    for n in 1..=count {
-        let up = format!("-- Description: a table\n\nCREATE TABLE t{n} (id bigint PRIMARY KEY, name text NOT NULL);\n");
-        files.push(read_file(&format!("{n:05}_t.sql"), Ok(up.as_bytes())));
-        files.push(read_file(&format!("{n:05}_t_rollback.sql"), Ok(format!("DROP TABLE t{n};\n").as_bytes())));
-    }
-    let (migrations, _) = merge(files);
-    let past = |(migration, seq): (&Migration, i64)| Applied {
-        id: migration.id.clone(),
-        content: migration.up.content,
-        tokens: migration.up.tokens,
-        applied_at: Timestamp(seq),
-        seq,
-        requires: Vec::<MigrationId>::new(),
-        reverse: None,
-        run: RunId::from_bytes([0; 16]),
-    };
-    let history = History::new(migrations.iter().take(applied).zip(1..).map(past));
-    let graph = Graph::build(migrations.iter().map(node).collect(), &history);
+    let migrations = sets::read(count);
+    let history = sets::history(&migrations, applied);
+    let graph = Graph::build(migrations.iter().map(sets::node).collect(), &history);
     let plan =
         plan_apply(&graph, &history, &ApplyTarget::All, Policy::default()).map_err(|refused| format!("{refused:?}"))?;
     Ok(plan.plan.steps.len())
-}
-
-fn node(migration: &Migration) -> Node {
-    let script = &migration.up;
-    Node {
-        id: migration.id.clone(),
-        file: script.file.clone(),
-        requires: Requires::Default,
-        conflicts: Vec::new(),
-        up: Script { content: script.content, tokens: script.tokens, transactional: script.transactional() },
-        down: None,
-        irreversible_reason: None,
-    }
 }
 
 fn lex() -> Fallible<usize> {

@@ -6,6 +6,7 @@ use clap::Args;
 use migengine_engine::drive::{DriveError, open_ledger};
 use migengine_engine::id::Epoch;
 use migengine_engine::migration::ScriptKind;
+use migengine_engine::pg::read::DatabaseState;
 use migengine_engine::plan::{self, ApplyTarget, Graph, Policy, plan_apply};
 use migengine_engine::run::event::Event;
 use migengine_engine::run::state::{Direction, Manner, RunKind};
@@ -19,10 +20,11 @@ use crate::divisible::refuse_indivisible;
 use crate::drift;
 use crate::error::{CommandError, Exit};
 use crate::execute::{ENGINE, Ending, Stage, Start};
-use crate::journals::{self, OpenJournal};
+use crate::journals::{self, JournalPlace, OpenJournal};
 use crate::manner;
 use crate::meant::meant;
 use crate::outcome::{self, Asked};
+use crate::outline::{self, Seen};
 use crate::project::{self, Project};
 use crate::render;
 use crate::render::plan::Picture;
@@ -200,11 +202,20 @@ async fn apply(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>)
 async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool>) -> Result<Ending, CommandError> {
     let limits = Limits { jobs: args.jobs.map_or(1, usize::from), ..context.limits(&args.run)? };
     let outside = context.outside(&args.run)?;
-    let dir = context.dir.clone();
-    let loading = tokio::task::spawn_blocking(move || project::load(&dir));
+    let (dir, place) = (context.dir.clone(), context.journal.clone());
+    let looking = tokio::task::spawn_blocking(move || Folder::look(&dir, &place));
     let target = context.target()?;
     let opened = context.open(&target, &limits).await;
-    let project = joined(loading.await)?;
+    let folder = joined(looking.await)?;
+    if let (Ok((_, state)), Folder::Known(nodes), false, 1) = (&opened, &folder, args.resume, limits.jobs)
+        && let Some(found) = nothing_to_do(context, args, nodes, state)
+    {
+        tracing::info!("the folder is as it was when its files were read last: they are not read again");
+        warn(context, &found);
+        context.tell(NOTHING_TO_DO);
+        return Ok(Ending::nothing_to_do());
+    }
+    let (project, seen) = folder.read(&context.dir).await?;
     if !args.resume {
         refuse_bad_files(&project, &context.dir)?;
     }
@@ -256,7 +267,10 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
     let planned = plan_apply(&graph, &history, &apply_target(args), policy).map_err(refused)?;
     warn(context, &planned.warnings);
     if planned.plan.steps.is_empty() {
-        context.tell("nothing to do: every migration is applied");
+        context.tell(NOTHING_TO_DO);
+        if let Some(seen) = seen {
+            outline::keep(&context.journal, &context.dir, seen, &project);
+        }
         if let (Some(journal), Some(ledger)) = (kept_open, &state.ledger) {
             journal.close(None, &ledger.uuid);
         }
@@ -313,6 +327,53 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
     };
     let start = stage.begin(&planned.plan, args.on_failure == OnFailure::Rollback, notes).await?;
     stage.drive(start, scripts, Asked::Apply).await
+}
+
+const NOTHING_TO_DO: &str = "nothing to do: every migration is applied";
+
+/// The folder of migrations, as far as it had to be looked at.
+enum Folder {
+    /// What was kept of it still holds.
+    Known(Vec<plan::Node>),
+    /// It was read.
+    Read(Project, Option<Seen>),
+}
+
+impl Folder {
+    fn look(dir: &Path, place: &JournalPlace) -> Result<Self, CommandError> {
+        let seen = outline::see(dir);
+        match seen.as_ref().and_then(|seen| outline::recall(place, dir, seen)) {
+            Some(nodes) => Ok(Self::Known(nodes)),
+            None => Ok(Self::Read(project::load(dir)?, seen)),
+        }
+    }
+
+    async fn read(self, dir: &Path) -> Result<(Project, Option<Seen>), CommandError> {
+        match self {
+            Self::Read(project, seen) => Ok((project, seen)),
+            Self::Known(_) => {
+                let dir = dir.to_owned();
+                let project = joined(tokio::task::spawn_blocking(move || project::load(&dir)).await)?;
+                Ok((project, None))
+            }
+        }
+    }
+}
+
+/// Whether the files as they are known ask for nothing, and no run stands in between; then, what is to be said of them.
+/// In every other case the files are read, and the question is asked again.
+fn nothing_to_do(
+    context: &Context,
+    args: &ApplyArgs,
+    nodes: &[plan::Node],
+    state: &DatabaseState,
+) -> Option<Vec<migengine_engine::diag::Diagnostic>> {
+    let ledger = state.ledger.as_ref().filter(|ledger| journals::is_settled(&context.journal, ledger))?;
+    let history = sources::history(Some(ledger), &Kept::default());
+    let graph = Graph::build(nodes.to_vec(), &history);
+    let policy = Policy { out_of_order: args.out_of_order, ..Policy::default() };
+    let planned = plan_apply(&graph, &history, &apply_target(args), policy).ok()?;
+    (planned.plan.steps.is_empty() && !state.server.read_only).then_some(planned.warnings)
 }
 
 /// Takes an unfinished run up again, in the direction in which it was going.

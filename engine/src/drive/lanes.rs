@@ -136,6 +136,7 @@ impl<J: Journal> Driver<'_, J> {
             planned_at: None,
             session: Some(live),
             queue: Vec::new(),
+            writing: None,
             unmirrored: Vec::new(),
             mirror_sent: 0,
             progress: self.progress.clone(),

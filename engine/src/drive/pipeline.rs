@@ -21,7 +21,8 @@ use crate::run::failure::Failure;
 use crate::run::journal::Journal;
 use crate::run::state::{Direction, StepIndex, StepState};
 
-/// Intents written under one flush. More saves flushes; a crash leaves that many steps to look up, no more.
+/// Intents written under one flush, while the steps of the flush before run. More saves flushes; a crash leaves twice as
+/// many steps to look up, no more.
 const INTENTS: usize = 32;
 
 /// A step whose transaction is open and whose COMMIT was not sent.
@@ -47,10 +48,21 @@ impl<J: Journal> Driver<'_, J> {
     /// Runs steps in order until one does not do what it should.
     pub(crate) async fn pipeline(&mut self, steps: &[StepIndex]) -> Result<(), DriveError> {
         let mut open = None;
-        for window in steps.chunks(INTENTS) {
+        let mut windows = steps.chunks(INTENTS).peekable();
+        if let Some(first) = windows.peek() {
+            self.note_intents(first)?;
+            self.begin_flush().await;
+        }
+        while let Some(window) = windows.next() {
             let busy = self.look_ahead(window).await;
-            if !self.write_intents(window).await? {
+            // Durable before the first byte of any of them leaves.
+            self.flush().await?;
+            if self.session.is_none() {
                 break;
+            }
+            if let Some(ahead) = windows.peek() {
+                self.note_intents(ahead)?;
+                self.begin_flush().await;
             }
             for &step in window {
                 if self.stopping() || self.held() {
@@ -87,8 +99,14 @@ impl<J: Journal> Driver<'_, J> {
         self.finish_open(open).await.map(drop)
     }
 
-    /// The intents of a window, durable before the first byte of any of them leaves.
+    /// The intents of a window, durable before the first byte of any of them leaves. False where the session is gone.
     pub(crate) async fn write_intents(&mut self, window: &[StepIndex]) -> Result<bool, DriveError> {
+        self.note_intents(window)?;
+        self.flush().await?;
+        Ok(self.session.is_some())
+    }
+
+    fn note_intents(&mut self, window: &[StepIndex]) -> Result<(), DriveError> {
         for &step in window {
             if self.unwinding() && self.is_partial(step) {
                 self.partial.insert(step);
@@ -102,8 +120,7 @@ impl<J: Journal> Driver<'_, J> {
                 Event::StepIntent { step, attempt, content, tokens }
             })?;
         }
-        self.flush().await?;
-        Ok(self.session.is_some())
+        Ok(())
     }
 
     async fn step(&mut self, step: StepIndex, script: &Script, open: &mut Option<Open>) -> Result<Flow, DriveError> {

@@ -2,18 +2,28 @@
 
 use super::points::Point;
 use super::{DriveError, Driver, Live};
+use crate::id::Timestamp;
 use crate::pg::failure::Fault;
 use crate::pg::flight::{self, After};
+use crate::pg::send::{Started, start};
 use crate::pg::witness::{Mirror, RunLine};
 use crate::run::event::{Event, Recorded};
-use crate::run::journal::Journal;
+use crate::run::journal::{Journal, JournalError, Sealed};
 use crate::run::state::{Rest, RestReason, StepIndex};
 
 /// Outcomes may wait this long in memory, in microseconds: losing one costs nothing, because the witness is in the
 /// database (rows D and M), and a flush per step would cost more than the step.
 const LINGER_US: i64 = 250_000;
 
-impl<J: Journal> Driver<'_, J> {
+/// Records on their way to the disk. Whatever depends on them awaits [`Driver::flush`] first.
+pub(crate) struct Writing<'w> {
+    /// Number of the first of them.
+    first: u64,
+    events: Vec<(Timestamp, Event)>,
+    sealed: Started<'w, Vec<Sealed>, JournalError>,
+}
+
+impl<'w, J: Journal> Driver<'w, J> {
     /// Folds an event in and queues it for the journal. Use [`Self::flush`] before anything that depends on it.
     pub(crate) fn note(&mut self, event: Event) -> Result<(), DriveError> {
         let at = (self.world.clock)();
@@ -26,14 +36,30 @@ impl<J: Journal> Driver<'_, J> {
 
     /// Makes everything noted durable.
     pub(crate) async fn flush(&mut self) -> Result<(), DriveError> {
+        self.written().await?;
+        self.begin_flush().await;
+        self.written().await
+    }
+
+    /// Sends what was noted to the disk, and does not wait for it. Nothing is sent while earlier records are still on
+    /// their way: they would share no flush with these.
+    pub(crate) async fn begin_flush(&mut self) {
         self.flushed_at = (self.world.clock)();
-        if self.queue.is_empty() {
-            return Ok(());
+        if self.queue.is_empty() || self.writing.is_some() {
+            return;
         }
         self.world.observer.point(Point::JournalBefore);
         let events = std::mem::take(&mut self.queue);
         let first = self.run.events + 1 - events.len() as u64;
-        let sealed = self.world.journal.append(self.run.run, events.clone()).await?;
+        let journal: &'w J = self.world.journal;
+        let sealed = start(journal.append(self.run.run, events.clone())).await;
+        self.writing = Some(Writing { first, events, sealed });
+    }
+
+    /// Awaits the records that are on their way.
+    async fn written(&mut self) -> Result<(), DriveError> {
+        let Some(Writing { first, events, sealed }) = self.writing.take() else { return Ok(()) };
+        let sealed = sealed.answer().await?;
         self.world.observer.point(Point::JournalAfter);
         for ((seq, (at, event)), sealed) in (first..).zip(events).zip(sealed) {
             self.unmirrored.push((Recorded { run: self.run.run, seq, at, event }, sealed));
@@ -41,10 +67,18 @@ impl<J: Journal> Driver<'_, J> {
         Ok(())
     }
 
-    /// Makes outcomes durable now and then.
+    /// Sends outcomes to the disk now and then, and takes up what has arrived there. Waits for nothing.
     pub(crate) async fn flush_sometimes(&mut self) -> Result<(), DriveError> {
-        let due = (self.world.clock)().0 - self.flushed_at.0 >= LINGER_US;
-        if due { self.flush().await } else { Ok(()) }
+        if let Some(writing) = &mut self.writing {
+            if !writing.sealed.is_answered().await {
+                return Ok(());
+            }
+            self.written().await?;
+        }
+        if (self.world.clock)().0 - self.flushed_at.0 >= LINGER_US {
+            self.begin_flush().await;
+        }
+        Ok(())
     }
 
     /// Notes one event and makes it durable.

@@ -123,12 +123,14 @@ CREATE TABLE {schema}.pause (
 );
 COMMENT ON TABLE {schema}.pause IS 'A row here keeps every runner from beginning another piece';
 
+-- Through the index: this function is planned once a session, when the history may be empty, and a plan that reads the whole
+-- of it would cost more with every step.
 CREATE FUNCTION {schema}.fence(my_epoch bigint, needs text[], gone text[]) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
     missing text;
 BEGIN
-    PERFORM 1 FROM {schema}.lease WHERE epoch = my_epoch FOR SHARE;
+    PERFORM 1 FROM {schema}.lease WHERE one AND epoch = my_epoch FOR SHARE;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'ME001',
             MESSAGE = 'another migengine has taken over: epoch ' || my_epoch || ' is no longer the current one';
@@ -262,7 +264,7 @@ BEGIN
         || coalesce('\x01' || sha256(entry.tokens), '\x00')
         || coalesce('\x01' || sha256(convert_to(entry.sql, 'UTF8')), '\x00')
         || coalesce('\x01' || sha256(convert_to(entry.detail, 'UTF8')), '\x00'));
-    INSERT INTO {schema}.audit SELECT entry.*;
+    INSERT INTO {schema}.audit VALUES (entry.*);
     UPDATE {schema}.audit_head SET seq = entry.seq, hash = entry.hash;
 END
 $$;

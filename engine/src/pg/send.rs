@@ -58,27 +58,36 @@ impl Sent {
     }
 }
 
-/// A query of the extended protocol that was sent.
-pub(crate) enum Started<'a, T> {
-    /// Answered at once: it could not even be sent.
-    Answered(Result<T, Error>),
+/// Something that was asked for: a query of the extended protocol that was sent, or records on their way to the disk.
+pub(crate) enum Started<'a, T, E = Error> {
+    /// Answered.
+    Answered(Result<T, E>),
     /// On its way.
-    Pending(Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>),
+    Pending(Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>),
 }
 
-/// Polls the query once, which is what puts its message on the way.
-pub(crate) async fn start<'a, T>(query: impl Future<Output = Result<T, Error>> + Send + 'a) -> Started<'a, T> {
-    let mut future: Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>> = Box::pin(query);
-    let early = std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
-    match early {
-        Poll::Ready(output) => Started::Answered(output),
-        Poll::Pending => Started::Pending(future),
+/// Polls the request once, which is what puts its message on the way.
+pub(crate) async fn start<'a, T, E>(request: impl Future<Output = Result<T, E>> + Send + 'a) -> Started<'a, T, E> {
+    let mut started = Started::Pending(Box::pin(request));
+    started.is_answered().await;
+    started
+}
+
+impl<T, E> Started<'_, T, E> {
+    /// Whether the answer is there, without waiting for it.
+    pub(crate) async fn is_answered(&mut self) -> bool {
+        let Self::Pending(future) = self else { return true };
+        match std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+            Poll::Ready(output) => {
+                *self = Self::Answered(output);
+                true
+            }
+            Poll::Pending => false,
+        }
     }
-}
 
-impl<T> Started<'_, T> {
     /// Awaits the answer.
-    pub(crate) async fn answer(self) -> Result<T, Error> {
+    pub(crate) async fn answer(self) -> Result<T, E> {
         match self {
             Self::Answered(output) => output,
             Self::Pending(future) => future.await,

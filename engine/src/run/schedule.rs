@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use super::footprint::Footprint;
 use super::state::{RunSnapshot, StepIndex, StepState};
 
-/// Most steps handed to a lane at once. They travel as a pipeline; their intents share a flush.
-pub const STRETCH: usize = 32;
+/// Most steps handed to a lane at once. They travel as a pipeline, which comes to a standstill at the end of the stretch only:
+/// there its outcomes are written, and the lane waits for the desk.
+pub const STRETCH: usize = 128;
 
 /// Hands steps to the lanes that have none. `lanes` holds what each lane is at work on; the answer has one stretch for
 /// each lane, empty for those that are to wait or at work. `prints` has one footprint for each step.
@@ -83,23 +84,25 @@ impl Choice<'_> {
         self.run.started.steps.get(step as usize).map_or(&[], |planned| &planned.requires)
     }
 
+    fn applied(&self, step: StepIndex) -> bool {
+        self.run.steps.get(step as usize).is_some_and(|snapshot| snapshot.state == StepState::Applied)
+    }
+
     fn ready(&self, step: StepIndex, members: &BTreeSet<StepIndex>) -> bool {
-        let applied = |step: StepIndex| {
-            self.run.steps.get(step as usize).is_some_and(|snapshot| snapshot.state == StepState::Applied)
-        };
-        self.requires(step).iter().all(|required| members.contains(required) || applied(*required))
+        self.requires(step).iter().all(|required| members.contains(required) || self.applied(*required))
     }
 
     fn known(&self, step: StepIndex) -> bool {
         matches!(self.prints.get(step as usize), Some(Footprint::Tables(_)))
     }
 
-    /// Whether nothing that other lanes have would make it wait, nor it them.
+    /// Whether nothing that other lanes have yet to do would make it wait, nor it them.
     fn free(&self, step: StepIndex) -> bool {
         let mine = self.prints.get(step as usize).unwrap_or(&Footprint::Unknown);
         let others = self.given.iter().enumerate().filter(|(lane, _)| *lane != self.lane);
         others
             .flat_map(|(_, steps)| steps)
+            .filter(|other| !self.applied(**other))
             .all(|other| self.prints.get(*other as usize).unwrap_or(&Footprint::Unknown).apart_from(mine))
     }
 }
@@ -163,6 +166,15 @@ mod tests {
         let unknown = [Footprint::Unknown, tables(&["t"])];
         assert_eq!(assign(&run(&[&[], &[]]), &unknown, &[vec![], vec![]]), [vec![0], vec![]], "unknown runs alone");
         assert_eq!(assign(&run(&[&[], &[]]), &unknown, &[vec![], vec![1]]), [Vec::<u32>::new(), vec![]]);
+    }
+
+    #[test]
+    fn what_another_lane_has_done_is_in_nobodys_way() {
+        let mut run = run(&[&[], &[0], &[]]);
+        let prints = [tables(&["a"]), tables(&["b"]), tables(&["a"])];
+        assert_eq!(assign(&run, &prints, &[vec![0, 1], vec![]]), [Vec::<u32>::new(), vec![]]);
+        run.steps[0].state = StepState::Applied;
+        assert_eq!(assign(&run, &prints, &[vec![0, 1], vec![]]), [vec![], vec![2]]);
     }
 
     #[test]
