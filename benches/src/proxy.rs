@@ -59,10 +59,7 @@ async fn join(client: TcpStream, server: SocketAddr, delay: Duration, turn: Turn
         }
     };
     let answered = || turn.answered.store(true, Ordering::Relaxed);
-    tokio::join!(
-        carry(client_read, server_write, delay, asked),
-        carry(server_read, client_write, delay, answered)
-    );
+    tokio::join!(carry(client_read, server_write, delay, asked), carry(server_read, client_write, delay, answered));
 }
 
 /// Reads at once, writes when the delay is over: throughput is not limited, only latency.

@@ -1,9 +1,31 @@
-//! Migrations and graphs of any size, in memory.
+//! Migrations and graphs of any size.
+
+use std::fs::{create_dir_all, write};
+use std::io;
+use std::path::Path;
 
 use migengine_engine::diag::Position;
 use migengine_engine::id::{Digest, MigrationId, RunId, Timestamp};
 use migengine_engine::migration::{Migration, merge, read_file};
 use migengine_engine::plan::{Applied, History, Node, RefText, Requires, Script};
+
+/// Writes `count` small migrations, a table and an index each, with reverse scripts, one after the other.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn small(dir: &Path, count: usize) -> io::Result<()> {
+    create_dir_all(dir)?;
+    for n in 1..=count {
+        let head = format!("-- Migration: {n:05}_table\n-- Description: a table and an index\n\n");
+        let up = format!(
+            "CREATE TABLE t{n} (id bigint PRIMARY KEY, name text NOT NULL, at timestamptz DEFAULT now());\n\
+             CREATE INDEX t{n}_name ON t{n} (name);\n"
+        );
+        write(dir.join(format!("{n:05}_table.sql")), head + &up)?;
+        write(dir.join(format!("{n:05}_table_rollback.sql")), format!("DROP TABLE t{n};\n"))?;
+    }
+    Ok(())
+}
 
 /// `count` small migrations with reverse scripts, read, lexed and hashed.
 #[must_use]
@@ -58,19 +80,21 @@ pub fn mesh(count: usize) -> Vec<Node> {
         before.dedup();
         before
     };
-    let node = |n: usize| Some(Node {
-        id: MigrationId::new(name(n)).ok()?,
-        file: format!("{}.sql", name(n)),
-        requires: Requires::Declared(
-            requires(n)
-                .into_iter()
-                .map(|other| RefText { text: name(other), position: Position::START, line: None })
-                .collect(),
-        ),
-        conflicts: Vec::new(),
-        up: script,
-        down: None,
-        irreversible_reason: None,
-    });
+    let node = |n: usize| {
+        Some(Node {
+            id: MigrationId::new(name(n)).ok()?,
+            file: format!("{}.sql", name(n)),
+            requires: Requires::Declared(
+                requires(n)
+                    .into_iter()
+                    .map(|other| RefText { text: name(other), position: Position::START, line: None })
+                    .collect(),
+            ),
+            conflicts: Vec::new(),
+            up: script,
+            down: None,
+            irreversible_reason: None,
+        })
+    };
     (0..count).filter_map(node).collect()
 }

@@ -110,9 +110,7 @@ pub fn keep(place: &JournalPlace, dir: &Path, seen: Seen, project: &Project) {
     let at_rest = seen.at.checked_sub(AT_REST).and_then(|limit| limit.duration_since(SystemTime::UNIX_EPOCH).ok());
     let Some(limit) = at_rest.and_then(|limit| i64::try_from(limit.as_secs()).ok()) else { return };
     let old = |stamp: &Stamp| stamp.modified.0 < limit && stamp.changed.0 < limit;
-    if let (true, true, Some(path), Some(program)) =
-        (plain, seen.files.iter().all(old), path(place, dir), program())
-    {
+    if let (true, true, Some(path), Some(program)) = (plain, seen.files.iter().all(old), path(place, dir), program()) {
         let nodes = project.nodes().iter().map(Kept::of).collect();
         write(&path, &Note { program, files: seen.files, nodes }).ok();
     }

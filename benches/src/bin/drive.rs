@@ -135,7 +135,8 @@ async fn apply<J: Journal>(url: &str, folder: &Path, journal: &J) -> Fallible<()
         journal_epoch: None,
     };
     let unmirrored = std::iter::once(first).zip(sealed).collect();
-    let (run, result) = drive(&world, Job { run: folded, unmirrored, scripts, planned_at: None, session: Some(session) }).await;
+    let (run, result) =
+        drive(&world, Job { run: folded, unmirrored, scripts, planned_at: None, session: Some(session) }).await;
     result?;
     if run.state == RunState::Committed { Ok(()) } else { Err(format!("the run rests: {:?}", run.rest).into()) }
 }
