@@ -15,6 +15,7 @@ use migengine_engine::pg::layout::SchemaName;
 use migengine_engine::pg::session::{Session, default_settings};
 use migengine_engine::pg::target::{SystemFiles, Target};
 use migengine_engine::plan::{ApplyTarget, Graph, Policy, plan_apply};
+use migengine_engine::protect::window::Windows;
 use migengine_engine::run::event::{DatabaseIdentity, Event, Recorded, RunStarted};
 use migengine_engine::run::journal::{Holding, Journal, JournalError, Sealed};
 use migengine_engine::run::state::{RunSnapshot, RunState};
@@ -122,6 +123,7 @@ async fn apply<J: Journal>(url: &str, folder: &Path, journal: &J) -> Fallible<()
         limits: Limits::default(),
         jobs: 1,
         origin: String::new(),
+        windows: Windows::default(),
     };
     let (_stop, stopped) = tokio::sync::watch::channel(false);
     let world = World {
