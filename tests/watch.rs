@@ -44,7 +44,7 @@ fn long_scene() -> Scene {
     let scene = Scene::new();
     scene.db.psql(
         "CREATE TABLE big (id int PRIMARY KEY, n int NOT NULL DEFAULT 0); \
-         INSERT INTO big SELECT i, 0 FROM generate_series(1, 5000) i; ANALYZE big; \
+         INSERT INTO big SELECT i, 0 FROM generate_series(1, 40000) i; ANALYZE big; \
          CREATE TABLE held (id int); CREATE TABLE written (id int)",
     );
     scene.project.pair(
