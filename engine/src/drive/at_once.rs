@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::guarded::Watch;
+use super::alarm::Watch;
 use super::parts::Halt;
 use super::pipeline::pipelines;
 use super::points::Point;

@@ -1,12 +1,11 @@
 //! Transactions under the guard: look, try, watch, step back, try again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::alarm::{Watch, barrier};
 use super::figures::Before;
 use super::parts::{Halt, settings_before};
 use super::pipeline::{Flow, pipelines};
@@ -18,8 +17,7 @@ use crate::migration::{Part, Script};
 use crate::pg::copy::carry;
 use crate::pg::failure::{Fault, Site};
 use crate::pg::flight::{self, After, Cargo, Gauge, Opens, Patience};
-use crate::pg::guard::{Monitor, SOON, Seen, random};
-use crate::pg::send::send;
+use crate::pg::guard::{SOON, Seen, random};
 use crate::progress::{Progress, Waiting};
 use crate::run::event::Event;
 use crate::run::failure::Failure;
@@ -28,26 +26,10 @@ use crate::run::state::StepIndex;
 
 /// Pause between two looks at those who stand in the way.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// A step that is answered sooner is not watched: most are, and nobody had to wait for long.
-const GRACE: Duration = Duration::from_millis(40);
-/// Pause between two cancel requests. One that meets the session between two statements has no effect.
-const CANCEL_EVERY: Duration = Duration::from_millis(100);
 /// Beyond `deadlock_timeout`, the time that autovacuum has for giving way.
 const GIVING_WAY: Duration = Duration::from_millis(150);
 /// First pause between two sentences about who is in the way. Doubles.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-
-/// The second connection, opened when it is first needed.
-#[derive(Default)]
-pub(crate) enum Eye {
-    /// Not needed so far.
-    #[default]
-    Closed,
-    /// Open.
-    Open(Arc<Monitor>),
-    /// It could not be opened.
-    Blind,
-}
 
 /// What a transaction stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,22 +38,6 @@ pub(crate) enum Act {
     Whole,
     /// One part of a script by parts.
     Part(u32),
-}
-
-/// How a try is watched.
-#[derive(Clone, Copy)]
-pub(crate) struct Watch {
-    /// From when on.
-    grace: Duration,
-    /// How long somebody may wait behind it; without it, it is watched and never cancelled.
-    budget: Option<Duration>,
-}
-
-impl Watch {
-    /// A step that travels with others.
-    pub(crate) fn in_passing(case: &Case) -> Self {
-        Self { grace: GRACE, budget: Some(case.limits.budget) }
-    }
 }
 
 /// A try that came to nothing before the guard took over.
@@ -291,7 +257,7 @@ impl<J: Journal> Driver<'_, J> {
         };
         // Autovacuum that will not be hurried has its price, which was told.
         let budget = guarded.case.limits.budget.max(pushing.map_or(Duration::ZERO, |patience| patience.lock_timeout));
-        let watch = Watch { grace: Duration::ZERO, budget: Some(budget) };
+        let watch = Watch::closely(budget);
         self.world.observer.point(Point::StepBefore);
         let result = if !pipelines(script) {
             let carried = self.watched(live, watch, carry(&live.session, &live.scribe, &cargo));
@@ -470,114 +436,6 @@ impl<J: Journal> Driver<'_, J> {
         Ok(())
     }
 
-    /// Awaits an answer, and watches who waits behind it meanwhile. Somebody who waits longer than the budget has the
-    /// statement cancelled; its answer tells whether it was.
-    pub(crate) async fn watched<T>(&self, live: &Live, watch: Watch, answer: impl Future<Output = T>) -> (T, Seen) {
-        let mut seen = Seen::default();
-        let answer = self.cancelling(live, answer);
-        tokio::pin!(answer);
-        tokio::select! {
-            biased;
-            answer = &mut answer => return (answer, seen),
-            () = sleep(watch.grace) => {}
-        }
-        let alarm = tokio::select! {
-            biased;
-            answer = &mut answer => Err(answer),
-            phase = self.alarm(live.pid, watch.budget, &mut seen) => Ok(phase),
-        };
-        let answer = match alarm {
-            Err(answer) => answer,
-            Ok(phase) => {
-                seen.cancelled = Some(phase);
-                loop {
-                    if let Err(error) = live.session.cancel.cancel().await {
-                        self.world.observer.say(&format!("the cancel request did not arrive: {error}"));
-                    }
-                    tokio::select! {
-                        biased;
-                        answer = &mut answer => break answer,
-                        () = sleep(CANCEL_EVERY) => {}
-                    }
-                }
-            }
-        };
-        seen.end();
-        (answer, seen)
-    }
-
-    /// A cancel request that came too late for the body of a transaction must not meet its COMMIT.
-    pub(crate) async fn settled<T>(&self, live: &Live, body: Result<T, Fault>, seen: &Seen) -> Result<T, Fault> {
-        match (body, seen.cancelled) {
-            (Ok(done), Some(_)) => barrier(live).await.map(|()| done),
-            (body, _) => body,
-        }
-    }
-
-    /// Returns when somebody has waited too long, and never if nobody can look.
-    async fn alarm(&self, pid: i32, budget: Option<Duration>, seen: &mut Seen) -> guard::Cancelled {
-        if let Some(monitor) = self.monitor().await {
-            match monitor.watch(pid, budget, seen).await {
-                Ok(phase) => return phase,
-                Err(error) => self.world.observer.say(&format!("the guard lost sight of the step: {error}")),
-            }
-        }
-        std::future::pending().await
-    }
-
-    /// The second connection. What it cannot do is told once.
-    pub(super) async fn monitor(&self) -> Option<Arc<Monitor>> {
-        let mut eye = self.eye.lock().await;
-        match &*eye {
-            Eye::Open(monitor) if !monitor.is_lost() => return Some(Arc::clone(monitor)),
-            Eye::Blind => return None,
-            Eye::Open(_) | Eye::Closed => {}
-        }
-        let world = self.world;
-        let name = format!("migengine:{}:guard", self.run_id());
-        match Monitor::open(world.target, world.schema, &name, &world.options.settings).await {
-            Ok(monitor) => {
-                if !monitor.sees_all {
-                    world.observer.say(
-                        "this role sees only its own sessions (GRANT pg_read_all_stats TO it): the guard cannot see who \
-                         holds what a step needs, and goes on with its time limits alone",
-                    );
-                }
-                let monitor = Arc::new(monitor);
-                *eye = Eye::Open(Arc::clone(&monitor));
-                Some(monitor)
-            }
-            Err(error) => {
-                world.observer.say(&format!(
-                    "the guard gets no connection of its own ({error}): only time limits keep the application from waiting"
-                ));
-                *eye = Eye::Blind;
-                None
-            }
-        }
-    }
-
-    /// A statement outside of any transaction: watched, and cancelled only where that leaves nothing behind.
-    pub(crate) async fn watched_alone<T>(
-        &mut self,
-        live: &Live,
-        step: StepIndex,
-        case: &Case,
-        gentle: bool,
-        answer: impl Future<Output = T>,
-    ) -> (T, Seen) {
-        let watch = Watch { grace: GRACE, budget: (!gentle).then_some(case.limits.budget) };
-        let (answer, seen) = self.telling(live.pid, step, Box::pin(self.watched(live, watch, answer))).await;
-        if seen.cancelled.is_some() {
-            drop(barrier(live).await);
-        }
-        if !seen.longest.is_zero() {
-            let words = format!("the longest wait behind it was {}", millis(seen.longest));
-            drop(self.tell(step, &words));
-        }
-        (answer, seen)
-    }
-
     /// Waits until a statement outside of any transaction has nobody in its way.
     pub(crate) async fn admit_alone(
         &mut self,
@@ -603,10 +461,4 @@ fn setback_words(setback: guard::Setback, tally: &Tally, pause: Duration) -> Str
     };
     let who = if tally.blockers.is_empty() { String::new() } else { format!(" ({})", names(&tally.blockers)) };
     format!("{what}, {stall} at most{who}; try {} in {}", tally.attempts + 1, millis(pause))
-}
-
-/// A round trip. A cancel request that is still on its way hits this instead of what comes after.
-async fn barrier(live: &Live) -> Result<(), Fault> {
-    let sent = send(&live.session.client, "SELECT 1").await?;
-    sent.answer().await.map(|_| ()).map_err(|(_, error)| Fault::from(error))
 }

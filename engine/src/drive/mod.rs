@@ -1,6 +1,7 @@
 //! The only loop: decide, write the intent to the journal, do, write the outcome.
 
 mod acquire;
+mod alarm;
 mod at_once;
 mod building;
 mod chunked;
@@ -210,7 +211,7 @@ pub(crate) struct Driver<'w, J> {
     /// What the guard knows of the steps about to be sent.
     cases: BTreeMap<StepIndex, Case>,
     before: figures::Before,
-    eye: Arc<tokio::sync::Mutex<guarded::Eye>>,
+    eye: Arc<tokio::sync::Mutex<alarm::Eye>>,
     /// Becomes true when no further step is to be begun: another lane's step failed.
     held: Arc<AtomicBool>,
     /// Why the run is to come to rest though nobody told it to; the same for all lanes.

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::alarm::Watch;
 use super::chunked::{Work, placed};
-use super::guarded::Watch;
 use super::parts::{Halt, settings_before};
 use super::points::Point;
 use super::{Driver, Live};

@@ -4,7 +4,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::guarded::{Refused, Watch};
+use super::alarm::Watch;
+use super::guarded::Refused;
 use super::points::Point;
 use super::{DriveError, Driver, Live};
 use crate::guard::{self, Case};
