@@ -25,6 +25,7 @@ class Server:
     out of the runs, because they would fall into one and not into another."""
 
     def __init__(self):
+        self.aside = 0
         self.dir = tempfile.mkdtemp(prefix="me-bench-")
         os.chmod(self.dir, 0o755)
         self.user = None
@@ -69,7 +70,15 @@ class Server:
         self.psql(f"CREATE DATABASE {name} TEMPLATE {template}")
 
     def drop(self, name):
-        self.psql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        """Puts a database aside, until the whole server is thrown away. Whoever makes files soon after thousands were deleted
+        pays for it (ext4 passes over inodes that were freed lately): with DROP DATABASE between the runs, every tool took
+        1.7 times as long, and none of it was its own."""
+        if self.psql(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):
+            self.aside += 1
+            self.psql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+            while self.psql(f"SELECT 1 FROM pg_stat_activity WHERE datname = '{name}' LIMIT 1"):
+                time.sleep(0.01)
+            self.psql(f"ALTER DATABASE {name} RENAME TO aside_{self.aside}")
 
     def rest(self):
         """What earlier runs left to be written is written before the next one."""
