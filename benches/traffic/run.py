@@ -49,7 +49,7 @@ SCENARIOS = [
      ["ALTER TABLE users ALTER COLUMN visits TYPE bigint;"], ["--env", "prod"], None),
     ("rewrite", "int to bigint with permission and a budget of 250 ms",
      ["-- Allow: rewrite(users) -- \"measured\"\n\nALTER TABLE users ALTER COLUMN visits TYPE bigint;"],
-     ["--env", "prod", "--lock-budget", "250ms"], None),
+     ["--env", "prod", "--no-backup", "a benchmark", "--lock-budget", "250ms"], None),
     ("not-null", "SET NOT NULL the safe way", [
         "ALTER TABLE users ADD CONSTRAINT n CHECK (name IS NOT NULL) NOT VALID;",
         "ALTER TABLE users VALIDATE CONSTRAINT n;",

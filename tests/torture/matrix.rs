@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use migengine_engine::drive::points::Point;
@@ -91,17 +91,16 @@ pub struct Stage {
 
 /// The stages of one lab, made when first needed.
 #[derive(Default)]
-pub struct Stages(Mutex<BTreeMap<(usize, PathBuf), &'static Stage>>);
+pub struct Stages(Mutex<BTreeMap<(usize, PathBuf), Arc<Stage>>>);
 
 impl Stages {
-    pub fn get(&self, lab: &Lab, kind: usize) -> &'static Stage {
+    pub fn get(&self, lab: &Lab, kind: usize) -> Arc<Stage> {
         let key = (kind, lab.cluster.dir().to_path_buf());
         if let Some(stage) = self.0.lock().unwrap().get(&key) {
-            return stage;
+            return Arc::clone(stage);
         }
-        // A handful of them lives as long as the tests do.
-        let stage: &'static Stage = Box::leak(Box::new(undisturbed(lab, &KINDS[kind])));
-        self.0.lock().unwrap().insert(key, stage);
+        let stage = Arc::new(undisturbed(lab, &KINDS[kind]));
+        self.0.lock().unwrap().insert(key, Arc::clone(&stage));
         stage
     }
 }
