@@ -96,7 +96,7 @@ GOALS = {
     "not-null": ("stall ≤ 30 ms", [stall(30), says("done")]),
     "foreign-key": ("stall ≤ 30 ms", [stall(30), says("done")]),
     "index": ("stall ≤ 30 ms", [stall(30), says("done")]),
-    "index-killed": ("stall ≤ 30 ms, valid index", [stall(30), says("done", "killed 1 times", "valid")]),
+    "index-killed": ("stall ≤ 30 ms, valid index", [stall(30), says("done", "killed 1 times", ", valid")]),
     "backfill": ("stall ≤ 50 ms, every row once", [stall(50), says("every row once")]),
     "backfill-killed": ("stall ≤ 50 ms, every row once, ≤ 2 times the single UPDATE", [
         stall(50), says(f"killed {KILLS} times", "every row once"),
@@ -285,7 +285,9 @@ def migrate(tool, server, scripts, options, folder, blocker):
 
 def killed(server, command, around, times):
     """Kills the runner again and again while it is at work: a build half-way, a backfill after every eleventh of it."""
-    index = "SELECT count(*) FROM pg_stat_progress_create_index WHERE phase LIKE 'building%'"
+    # The engine's own tables have indexes too, which are made in passing.
+    index = ("SELECT count(*) FROM pg_stat_progress_create_index "
+             "WHERE relid = 'users'::regclass AND phase LIKE 'building%'")
     rows = "SELECT coalesce(sum(rows), 0) FROM migengine.progress"
     done, asker = 0, Asker(server)
     try:
@@ -314,7 +316,7 @@ def verdict(server, name, tool):
     if name.startswith("index"):
         valid = server.psql("SELECT count(*) FILTER (WHERE indisvalid), count(*) FILTER (WHERE NOT indisvalid) "
                             "FROM pg_index WHERE indrelid = 'users'::regclass AND NOT indisprimary")
-        return ", valid" if valid == "1|0" else f" (indexes valid|invalid: {valid})"
+        return ", valid" if valid == "1|0" else f" (indexes that serve, and that do not: {valid.replace('|', ', ')})"
     if name in ("refused", "rewrite") and tool == "migengine":
         kind = server.psql("SELECT format_type(atttypid, -1) FROM pg_attribute "
                            "WHERE attrelid = 'users'::regclass AND attname = 'visits'")
