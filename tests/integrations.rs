@@ -12,11 +12,11 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use integrations_support::{Env, Machine, Shop, at_hand, github, gitlab, kubernetes, shipped, systemd, yaml};
+use integrations_support::{Env, Machine, Shop, at_hand, github, gitlab, image, kubernetes, shipped, systemd, yaml};
 use nix::sys::signal::Signal;
 use support::http::{OK, server};
 use support::process::signal;
-use support::{Cluster, kill_nine, wait_until};
+use support::{Cluster, Options, Project, certificates, kill_nine, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -338,7 +338,7 @@ fn the_image_holds_a_program_and_certificates_and_runs_as_nobody_special() {
     let last = lines.iter().rposition(|line| line.starts_with("FROM ")).unwrap();
     let (before, image) = lines.split_at(last);
     assert_eq!(image[0], "FROM scratch", "nothing but what is copied");
-    assert_eq!(image.iter().filter(|line| line.starts_with("COPY --from=build ")).count(), 2, "{image:?}");
+    assert_eq!(image.iter().filter(|line| line.starts_with("COPY --from=build ")).count(), 3, "{image:?}");
     let user = image.iter().find_map(|line| line.strip_prefix("USER ")).unwrap();
     assert!(user.split(':').all(|id| id.parse::<u32>().is_ok_and(|id| id > 0)), "there is no file with names in it");
     let entry: Vec<String> =
@@ -348,4 +348,55 @@ fn the_image_holds_a_program_and_certificates_and_runs_as_nobody_special() {
     assert!(before.iter().any(|line| line.starts_with("FROM rust:1-alpine AS build")));
     assert!(before.iter().any(|line| line.contains("cargo build --release --locked --package migengine")));
     assert!(image.contains(&"COPY --from=build /source/target/release/migengine /migengine"));
+}
+
+/// The server is reached by its name and by TLS, with nothing but the certificates of the image; its files stay as they are.
+#[test]
+fn the_image_runs_with_nothing_around_it() {
+    if !image::can_be_run() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    certificates::make(folder.path());
+    let file = |name: &str| (name.to_owned(), fs::read_to_string(folder.path().join(name)).unwrap());
+    let cluster = Cluster::start_with(Options {
+        tcp: true,
+        hba: vec!["hostssl all all 127.0.0.1/32 trust".to_owned()],
+        conf: vec!["ssl = on".to_owned()],
+        files: vec![file("server.crt"), file("server.key")],
+        ..Options::default()
+    });
+    let db = cluster.database();
+    let project = Project::new(&db);
+    let program = project.command(&["--version"]).get_program().to_owned();
+    let image = image::Image::assemble(&shipped("docker/Dockerfile"), program.as_ref(), &folder.path().join("ca.crt"));
+    // As Dockerfile.migrations and the runtime have it.
+    fs::create_dir(image.at("/srv/migrations")).unwrap();
+    fs::write(image.at("/srv/migrations/001_users.sql"), "CREATE TABLE users (id int);\n").unwrap();
+    fs::write(image.at("/srv/migrations/001_users_rollback.sql"), "DROP TABLE users;\n").unwrap();
+    fs::write(image.at("/etc/hosts"), "127.0.0.1 localhost\n").unwrap();
+    let files = || {
+        let find =
+            Command::new("find").arg(image.at("/")).args(["-path", "*/journal/*", "-prune", "-o", "-print"]).output();
+        String::from_utf8(find.unwrap().stdout).unwrap()
+    };
+    let before = files();
+    let url = |host: &str| {
+        let url = cluster.tcp_url(db.name()).replace("127.0.0.1", host);
+        env(&[("DATABASE_URL", &format!("{url}?sslmode=verify-full&sslrootcert=system"))])
+    };
+    let doctor = image.run(&["doctor"], &url("localhost")).expect(0);
+    assert!(doctor.stdout.contains("TLSv1."), "{doctor}");
+    image.run(&["apply"], &url("localhost")).expect(0);
+    image.run(&["rollback", "--last", "1"], &url("localhost")).expect(0);
+    image.run(&["apply"], &url("localhost")).expect(0);
+    image.run(&["status", "--exit-code"], &url("localhost")).expect(0);
+    let shown = image.run(&["journal", "show", "last"], &url("localhost")).expect(0);
+    assert!(shown.stdout.contains("Committed"), "{shown}");
+    assert_eq!(db.psql("SELECT count(*) FROM users"), "0");
+    assert!(fs::read_dir(image.at("/journal")).unwrap().count() > 0, "the journal is kept where a volume can be");
+    assert_eq!(files(), before, "the rest of the image may be read-only");
+    // The name is held against the certificate, which is for `localhost`.
+    let refused = image.run(&["status"], &url("127.0.0.1"));
+    assert!(refused.code != Some(0) && refused.stderr.contains("certificate"), "{refused}");
 }

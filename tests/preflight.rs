@@ -45,6 +45,7 @@ fn doctor_shows_every_check_by_name_and_changes_nothing() {
     }
     expect(&json, "reverse", "warn", "none is proven");
     expect(&json, "backup", "skipped", "no [backup] section");
+    expect(&json, "programs", "ok", "is there");
     let text = scene.run(&["doctor"]).expect(0);
     assert!(text.stdout.lines().any(|line| line.starts_with("ok       rights")), "{text}");
     scene.run(&["doctor", "--exit-code"]).expect(3);
@@ -61,6 +62,42 @@ fn doctor_goes_as_far_as_it_can() {
     assert_eq!(check(&json, "rights")["verdict"], "skipped", "{json}");
     unreachable.write("002_b.sql", "SELECT 'open");
     expect(&unreachable.run_json(&["doctor"], 5), "files", "fail", "002_b.sql:1:");
+}
+
+#[test]
+fn programs_that_are_not_there_are_known_before_the_run() {
+    let scene = Scene::with_steps(1);
+    let configure = |text: &str| std::fs::write(scene.project.path().join("migengine.toml"), text).unwrap();
+    configure(
+        "[hooks]\nstarted = [\"sh\", \"-c\", \"true\"]\ncommitted = [\"no-such-program\"]\n\
+         [[notify]]\nkind = \"command\"\ncommand = [\"./bin/tell\"]\n\
+         [export]\nfile = \"schema.sql\"\npg_dump = \"/no/such/pg_dump\"\n",
+    );
+    let json = scene.project.run_json(&["doctor"], 0);
+    expect(&json, "programs", "warn", "there is no program hooks.committed = \"no-such-program\"");
+    expect(&json, "programs", "warn", "notify.command = \"./bin/tell\"; export.file: there is no pg_dump");
+    assert!(!check(&json, "programs")["message"].as_str().unwrap().contains("started"), "{json}");
+    // A run tells it too, and does what it should.
+    let output = scene.run(&["apply"]).expect(0);
+    assert!(output.stderr.contains("warning: programs: there is no program hooks.committed"), "{output}");
+    // Without its dump no run begins.
+    configure("[backup]\ndump = true\ndump_command = [\"no-such-keeper\"]\n");
+    expect(&scene.project.run_json(&["doctor"], 5), "programs", "fail", "dump_command = \"no-such-keeper\"");
+}
+
+#[test]
+fn doctor_refuses_the_configuration_that_a_run_would_refuse() {
+    let scene = Scene::with_steps(1);
+    for (text, words) in [
+        ("[[notify]]\nkind = \"slack\"\nurl_env = \"NOT_SET\"\n", "[ME761]"),
+        ("[sentry]\ndsn_env = \"NOT_SET\"\n", "[ME761]"),
+        ("hook_timeout = \"soon\"\n[hooks]\nstarted = [\"true\"]\n", "[ME007]"),
+        ("data_check_timeout = \"soon\"\n", "[ME007]"),
+    ] {
+        std::fs::write(scene.project.path().join("migengine.toml"), text).unwrap();
+        expect(&scene.project.run_json(&["doctor"], 5), "configuration", "fail", words);
+        scene.run(&["apply"]).expect(2);
+    }
 }
 
 #[test]
@@ -131,7 +168,7 @@ fn a_table_of_somebody_elses_is_refused_before_the_lock() {
 #[rustfmt::skip]
 const ROWS: &[(&str, &str, Option<&str>)] = &[
     ("CREATE TABLE t (id int PRIMARY KEY, a int); INSERT INTO t VALUES (1, 1), (7, -1)",
-     "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0 -- positive\n);", Some("1 rows are in the way of t: CHECK (a > 0 -- positive): (7)")),
+     "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0 -- positive\n);", Some("1 row is in the way of t: CHECK (a > 0 -- positive): (7)")),
     ("CREATE TABLE t (id int PRIMARY KEY, a int); INSERT INTO t VALUES (1, 1), (7, NULL)",
      "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0);", None),
     ("CREATE TABLE t (id int PRIMARY KEY, a int); INSERT INTO t SELECT n, nullif(n, n) FROM generate_series(1, 9) n",
@@ -145,15 +182,21 @@ const ROWS: &[(&str, &str, Option<&str>)] = &[
     ("CREATE TABLE t (a int, b int); INSERT INTO t VALUES (1, 1), (1, 1), (1, 2)",
      "ALTER TABLE t ADD PRIMARY KEY (a, b);", Some("2 rows are in the way of t: UNIQUE (a, b)")),
     ("CREATE TABLE t (a int); INSERT INTO t VALUES (1), (NULL)",
-     "ALTER TABLE t ADD PRIMARY KEY (a);", Some("1 rows are in the way of t: a NOT NULL")),
+     "ALTER TABLE t ADD PRIMARY KEY (a);", Some("1 row is in the way of t: a NOT NULL")),
     ("CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, a int); INSERT INTO p VALUES (1); INSERT INTO t VALUES (5, 1), (6, 2), (7, NULL)",
-     "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES p;", Some("1 rows are in the way of t: FOREIGN KEY (a) REFERENCES p: (6)")),
+     "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES p;", Some("1 row is in the way of t: FOREIGN KEY (a) REFERENCES p: (6)")),
     ("CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t VALUES (1, '12'), (2, 'twelve')",
-     "ALTER TABLE t ALTER a TYPE int USING a::int;", Some("invalid input syntax for type integer: \"twelve\"")),
+     "ALTER TABLE t ALTER a TYPE int USING a::int;", Some("1 row is in the way of t: a TYPE int: (2); one of them: invalid input syntax for type integer: \"twelve\"")),
+    ("CREATE TABLE t (id int, a text) PARTITION BY RANGE (id); CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (5); \
+      CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (5) TO (99); ALTER TABLE t ADD PRIMARY KEY (id); \
+      INSERT INTO t SELECT n, CASE WHEN n % 2 = 0 THEN 'x' ELSE '1' END FROM generate_series(0, 13) n",
+     "ALTER TABLE t ALTER a TYPE int USING (a || '$m0$')::int;", Some("14 rows are in the way of t: a TYPE int: (0), (1), (2), (3), (4), …; one of them: invalid")),
+    ("CREATE TABLE t (id int, a text); INSERT INTO t VALUES (1, 'x')",
+     "ALTER TABLE t ALTER a TYPE int USING a::int;", Some("1 row is in the way of t: a TYPE int: (0,1); one of them:")),
     ("CREATE TABLE t (id int PRIMARY KEY, a bigint); INSERT INTO t VALUES (1, 9999999999)",
-     "ALTER TABLE t ALTER a TYPE int;", Some("integer out of range")),
+     "ALTER TABLE t ALTER a TYPE int;", Some("1 row is in the way of t: a TYPE int: (1); one of them: integer out of range")),
     ("CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t VALUES (1, 'abc   '), (2, 'abcd')",
-     "ALTER TABLE t ALTER a TYPE varchar(3);", Some("1 rows are in the way of t: a TYPE varchar(3)")),
+     "ALTER TABLE t ALTER a TYPE varchar(3);", Some("1 row is in the way of t: a TYPE varchar(3)")),
     ("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)",
      "ALTER TABLE t ADD COLUMN b int NOT NULL;", Some("the new column b, NOT NULL and without a default")),
     ("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)",
@@ -167,7 +210,7 @@ const ROWS: &[(&str, &str, Option<&str>)] = &[
     ("CREATE TABLE t (id int PRIMARY KEY, a int); INSERT INTO t VALUES (1, NULL)",
      "ALTER TABLE t ADD b int DEFAULT 1;\nALTER TABLE t ALTER b SET NOT NULL;", None),
     ("CREATE SCHEMA s; CREATE TABLE s.\"T t\" (id int PRIMARY KEY, \"A a\" int); INSERT INTO s.\"T t\" VALUES (3, NULL)",
-     "ALTER TABLE s.\"T t\" ALTER \"A a\" SET NOT NULL;", Some("1 rows are in the way of s.\"T t\": \"A a\" NOT NULL")),
+     "ALTER TABLE s.\"T t\" ALTER \"A a\" SET NOT NULL;", Some("1 row is in the way of s.\"T t\": \"A a\" NOT NULL")),
 ];
 
 /// A message without where the statement stands, which must be there.

@@ -51,9 +51,10 @@ fn the_textfile_tells_the_last_run_and_is_replaced_at_once() {
     let file = scene.project.path().join("prom/migengine.prom");
     let sample = |name: &str, labels: &str| {
         let text = std::fs::read_to_string(&file).unwrap();
-        let labels = format!("{{database=\"{}\",environment=\"production\",kind=\"apply\"{labels}}}", scene.db.name());
-        let line = text.lines().find_map(|line| line.strip_prefix(&format!("migengine_{name}{labels} ")));
-        line.unwrap_or_else(|| panic!("no {name}{labels} in {text}")).parse::<f64>().unwrap()
+        let begins = format!("migengine_{name}{{database=\"{}\",environment=\"production\",server=", scene.db.name());
+        let ends = format!("kind=\"apply\"{labels}}} ");
+        let found = text.lines().find_map(|line| line.strip_prefix(&begins)?.split_once(&ends));
+        found.unwrap_or_else(|| panic!("no {name}{labels} in {text}")).1.parse::<f64>().unwrap()
     };
     run(&scene, config, &[], &["--env", "production", "apply"]).expect(7);
     assert_eq!(sample("run_in_progress", ""), 0.0);
@@ -91,6 +92,19 @@ fn the_textfile_tells_the_last_run_and_is_replaced_at_once() {
     run(&scene, config, &[], &["--env", "production", "rollback", "--run", "last"]).expect(0);
     let told = std::fs::read_to_string(&file).unwrap();
     assert!(told.contains("outcome=\"rolled_back\"} 1"), "{told}");
+
+    // Another database in the same file takes nothing from the first.
+    let other = Scene::with_steps(1);
+    let config = format!("[metrics]\ntextfile = \"{}\"\n", file.display());
+    let folder = file.parent().unwrap().to_str().unwrap();
+    run(&other, &config, &[("MIGENGINE_ALLOWED_PATHS", folder)], &["apply"]).expect(0);
+    let both = std::fs::read_to_string(&file).unwrap();
+    let of = |text: &str, name: &str| {
+        let label = format!("database=\"{name}\",");
+        text.lines().filter(|line| line.contains(&label)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&both, scene.db.name()), of(&told, scene.db.name()));
+    assert!(of(&both, other.db.name()).len() > 10, "{both}");
 }
 
 #[test]

@@ -249,9 +249,22 @@ fn the_log_is_lines_of_json_when_asked_and_a_level_that_is_none_is_refused() {
     let applied = log.iter().find(|line| line["message"] == "step_applied").unwrap();
     assert_eq!((&applied["level"], &applied["step"]), (&"INFO".into(), &"001_m".into()), "{applied}");
     assert!(applied["timestamp"].is_string() && applied["run"].is_string(), "{applied}");
-    let mut command = scene.project.command(&["status"]);
-    let output = collect(command.env("MIGENGINE_LOG", "noise=?").spawn().unwrap()).expect(2);
-    assert!(output.stderr.contains("ME717"), "{output}");
+    for wrong in ["noise=?", "inof", "migengine=debug,inof"] {
+        let mut command = scene.project.command(&["status"]);
+        let output = collect(command.env("MIGENGINE_LOG", wrong).spawn().unwrap()).expect(2);
+        assert!(output.stderr.contains("ME717"), "{wrong}: {output}");
+    }
     let output = scene.run(&["status", "--log-level", "off"]).expect(0);
     assert_eq!(output.stderr, "", "{output}");
+
+    // The configuration says the same where neither option nor variable does.
+    let config = "[env.production]\nlog_level = \"info\"\nlog_format = \"json\"\n";
+    std::fs::write(scene.project.path().join("migengine.toml"), config).unwrap();
+    scene.step(2);
+    let output = scene.run(&["--env", "production", "apply", "-q"]).expect(0);
+    assert!(lines(&output.stderr).iter().any(|line| line["message"] == "step_applied"), "{output}");
+    let rollback = ["--env", "production", "rollback", "--last", "1", "-q", "--log-level", "off"];
+    assert_eq!(scene.run(&rollback).expect(0).stderr, "");
+    let output = scene.run(&["--env", "production", "apply", "-q", "--log-format", "human"]).expect(0);
+    assert!(output.stderr.contains("INFO") && !output.stderr.contains('{'), "{output}");
 }

@@ -18,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 use crate::args::RunOptions;
 use crate::context::{Context, now};
 use crate::error::CommandError;
+use crate::outside::programs;
 use crate::{preflight, render};
 
 /// What is about to happen, and to which database.
@@ -164,6 +165,7 @@ impl Intention<'_> {
         let (sources, limits) = (self.context.backups()?, self.context.row_limits(self.options)?);
         let inspected = preflight::inspect(self.context, self.session, self.state, &self.scripts).await?;
         let mut checks = inspected.checks;
+        checks.push(programs::check(self.context.section(), None));
         let mut notes = Vec::new();
         if let (Beginning::New, None) = (self.beginning, &self.options.no_backup) {
             let archiver = inspected.facts.as_ref().and_then(|facts| facts.archiver.as_ref());

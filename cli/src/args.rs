@@ -65,9 +65,9 @@ pub struct Global {
     /// How much the log on stderr tells: off, error, warn, info, debug, trace; or target=level pairs [default: by -v].
     #[arg(long, global = true, env = "MIGENGINE_LOG", value_name = "LEVEL")]
     pub log_level: Option<String>,
-    /// How the log looks.
-    #[arg(long, global = true, env = "MIGENGINE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Human)]
-    pub log_format: LogFormat,
+    /// How the log looks [default: human].
+    #[arg(long, global = true, env = "MIGENGINE_LOG_FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
 }
 
 /// Formats that can be asked for. The last two are for `audit export` only.

@@ -7,6 +7,7 @@ use migengine_engine::protect::window::Windows;
 use serde::Deserialize;
 
 use crate::error::CommandError;
+use crate::logging::{LogFormat, LogLevel};
 use crate::outside::settings::{Export, Hooks, Notify};
 use crate::paths::refuse_leaving;
 use crate::telemetry::settings::{Metrics, OtlpSettings, SentrySettings};
@@ -66,6 +67,10 @@ pub struct Section {
     pub hook_timeout: Option<String>,
     /// The schema as a file.
     pub export: Option<Export>,
+    /// How much the log tells.
+    pub log_level: Option<LogLevel>,
+    /// How the log looks: human, json.
+    pub log_format: Option<LogFormat>,
     /// Who is told of a run. The list of an environment replaces the one at the top.
     pub notify: Option<Vec<Notify>>,
     /// For Prometheus.
@@ -160,6 +165,8 @@ struct File {
     hooks: Hooks,
     hook_timeout: Option<String>,
     export: Option<Export>,
+    log_level: Option<LogLevel>,
+    log_format: Option<LogFormat>,
     notify: Option<Vec<Notify>>,
     metrics: Option<Metrics>,
     otlp: Option<OtlpSettings>,
@@ -260,6 +267,8 @@ fn parse(text: &str, name: &str, env: Option<&str>) -> Result<Section, CommandEr
         hooks: file.hooks.into_iter().chain(picked.hooks).collect(),
         hook_timeout: picked.hook_timeout.or(file.hook_timeout),
         export: picked.export.or(file.export),
+        log_level: picked.log_level.or(file.log_level),
+        log_format: picked.log_format.or(file.log_format),
         notify: picked.notify.or(file.notify),
         metrics: picked.metrics.or(file.metrics),
         otlp: picked.otlp.or(file.otlp),
@@ -306,6 +315,8 @@ mod tests {
                 "migengine.toml:2:10: there is no time zone `Europe/B",
             ),
             ("window = [\"Sat 02:00-05:00 UTC\",\n \"Sun 2 UTC\"]\n", None, "migengine.toml:1:10: `2` are no hours"),
+            ("log_level = \"loud\"\n", None, "migengine.toml:1:13: `loud` is no log level"),
+            ("[env.p]\nlog_format = \"xml\"\n", None, "migengine.toml:2:14: unknown variant `xml`"),
             ("[backup]\nmaxage = \"1h\"\n", None, "migengine.toml:2:1: unknown field `maxage`"),
             ("window = 3\n", None, "migengine.toml:1:10: invalid type"),
             ("[env.p]\n", Some("q"), "migengine.toml has no section [env.q] (p)"),

@@ -84,6 +84,14 @@ impl Context {
         Ok(Self { look, dir, journal, schema, section, global, embedded: std::sync::Mutex::new(None) })
     }
 
+    /// Starts the log.
+    ///
+    /// # Errors
+    /// A level that is none.
+    pub fn start_log(&self) -> Result<(), CommandError> {
+        crate::logging::start(&self.global, &self.section)
+    }
+
     /// Where to connect. Starts the embedded server if that is asked for.
     ///
     /// # Errors

@@ -50,7 +50,7 @@ pub fn main() -> ExitCode {
     };
     let look = Look::of(&cli.global);
     let empty = commands::empty_json(&cli.command);
-    let exit = match logging::start(&cli.global).and_then(|()| run(cli)) {
+    let exit = match run(cli) {
         Ok(exit) => exit,
         Err(error) => {
             report(&error, look, empty);
@@ -108,6 +108,7 @@ fn run(cli: Cli) -> Result<Exit, CommandError> {
         .build()
         .map_err(|error| CommandError::refused("ME009", format!("the system gives no event loop: {error}")))?;
     let context = Context::new(cli.global)?;
+    context.start_log()?;
     let rows = matches!(context.asked_format(), Some(AskedFormat::Jsonl | AskedFormat::Csv));
     if rows && !matches!(&cli.command, Command::Audit(args) if args.exports()) {
         return Err(CommandError::usage("ME756", "--format jsonl and --format csv are for: migengine audit export"));

@@ -4,6 +4,7 @@
 
 pub mod github;
 pub mod gitlab;
+pub mod image;
 pub mod kubernetes;
 pub mod systemd;
 

@@ -19,9 +19,10 @@ use crate::args::{Format, RunOptions, duration};
 use crate::chronicle;
 use crate::commands::apply::refuse_bad_files;
 use crate::commands::rehearse::chain::Chain;
-use crate::context::{Context, now};
+use crate::context::{Context, Limits, now};
 use crate::drift;
 use crate::error::{CommandError, Exit};
+use crate::outside::programs;
 use crate::preflight::{self, RowLimits, micros};
 use crate::project::{self, Project};
 use crate::render;
@@ -111,19 +112,20 @@ async fn examine(context: &Context, args: &DoctorArgs, list: &mut List) {
     let project = project::load(&context.dir);
     list.add(files(context, project.as_ref()));
     list.add(window(context));
-    let target = match context.target().and_then(|target| context.backups().map(|_| target)) {
-        Ok(target) => target,
+    let (target, limits) = match configuration(context) {
+        Ok(resolved) => resolved,
         Err(error) => return list.add(failed("configuration", error)),
     };
     list.add(Check::ok("configuration", target.describe()));
-    let limits = match context.limits(&RunOptions::default()) {
-        Ok(limits) => limits,
-        Err(error) => return list.add(failed("configuration", error)),
-    };
+    list.add(programs::check(context.section(), None));
     let (session, state) = match context.open(&target, &limits).await {
         Ok(opened) => opened,
         Err(error) => return list.add(failed("connection", error)),
     };
+    let major = u32::try_from(state.server.version / 10_000).ok();
+    // With the server's version more is known of them.
+    list.checks.retain(|check| check.name != "programs");
+    list.add(programs::check(context.section(), major));
     list.judge("direct-connection", direct(&session, &state).await);
     list.add(match state.server.read_only {
         true => {
@@ -169,6 +171,14 @@ async fn examine(context: &Context, args: &DoctorArgs, list: &mut List) {
     }
     let limits = RowLimits::of_doctor(args.data_timeout);
     list.judge("data", preflight::rows(&session, &inspected.asks, inspected.facts.as_ref(), limits).await);
+}
+
+/// Everything that a run would read of options, variables and the file: what it would refuse is told here.
+fn configuration(context: &Context) -> Result<(Target, Limits), CommandError> {
+    let target = context.target()?;
+    let limits = context.limits(&RunOptions::default())?;
+    context.outside(&RunOptions::default()).map(drop)?;
+    Ok((target, limits))
 }
 
 /// An error as a check: what happened, and what to do next.

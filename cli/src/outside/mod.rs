@@ -8,6 +8,7 @@ pub mod moment;
 pub mod notify;
 pub mod post;
 pub mod process;
+pub mod programs;
 pub mod settings;
 pub mod stream;
 

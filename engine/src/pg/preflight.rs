@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::session::Session;
 use super::sqlstate::ServerError;
-use crate::preflight::data::{Answer, Question};
+use crate::preflight::data::{Answer, EACH, Question, each_found};
 use crate::preflight::{Facts, history_tables};
 
 /// Settings that are looked at. A role without the right sees fewer rows of `pg_settings`.
@@ -94,31 +95,55 @@ pub async fn gather(session: &Session, tables: &[String]) -> Result<Facts, Gathe
 /// # Errors
 /// The line broke.
 pub async fn ask(session: &Session, question: &Question, limit: Duration) -> Result<Answer, tokio_postgres::Error> {
+    let error = match carefully(session, &question.sql, limit).await? {
+        Ok(rows) => {
+            return Ok(match rows.first() {
+                Some(row) => Answer::Rows(row.try_get(0)?, row.try_get(1)?),
+                None => Answer::Skipped("no answer".to_owned()),
+            });
+        }
+        Err(error) => error,
+    };
+    let state = error.code().map(|code| code.code().to_owned()).unwrap_or_default();
+    if matches!(state.as_str(), "57014" | "55P03") {
+        return Ok(Answer::Skipped("it takes too long".to_owned()));
+    }
+    let words = said(&error);
+    let Some(each) = question.each.as_ref().filter(|_| state.starts_with("22")) else {
+        return Ok(Answer::Error(state, words));
+    };
+    // Which rows those are: where that takes too long, one value is known at least.
+    let found = carefully(session, each, limit).await?.err();
+    let found = found.filter(|error| error.code().is_some_and(|code| code.code() == EACH));
+    let found = found.and_then(|error| each_found(&said(&error))).filter(|(rows, _)| *rows > 0);
+    Ok(found.map_or(Answer::Error(state, words.clone()), |(rows, keys)| Answer::Values(rows, keys, words)))
+}
+
+/// Runs one statement in a transaction that is read-only and is taken back, under a time limit. The inner error is the
+/// server's.
+async fn carefully(
+    session: &Session,
+    sql: &str,
+    limit: Duration,
+) -> Result<Result<Vec<Row>, tokio_postgres::Error>, tokio_postgres::Error> {
     let begin = format!(
         "BEGIN READ ONLY; SET LOCAL statement_timeout = {0}; SET LOCAL lock_timeout = {0}",
         limit.as_millis().max(1)
     );
     let (begun, answer, ended) = tokio::join!(
         session.client.batch_execute(&begin),
-        session.client.query_typed(&question.sql, &[]),
+        session.client.query_typed(sql, &[]),
         session.client.batch_execute("ROLLBACK"),
     );
     begun?;
     ended?;
-    Ok(match answer {
-        Ok(rows) => match rows.first() {
-            Some(row) => Answer::Rows(row.try_get(0)?, row.try_get(1)?),
-            None => Answer::Skipped("no answer".to_owned()),
-        },
-        Err(error) => match ServerError::from_pg(&error) {
-            Ok(_) if error.code().is_some_and(|code| matches!(code.code(), "57014" | "55P03")) => {
-                Answer::Skipped("it takes too long".to_owned())
-            }
-            Ok(_) => {
-                let words = error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned());
-                Answer::Error(error.code().map(|code| code.code().to_owned()).unwrap_or_default(), words)
-            }
-            Err(_) => return Err(error),
-        },
-    })
+    match answer {
+        Err(error) if ServerError::from_pg(&error).is_err() => Err(error),
+        answer => Ok(answer),
+    }
+}
+
+/// The server's message.
+fn said(error: &tokio_postgres::Error) -> String {
+    error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned())
 }

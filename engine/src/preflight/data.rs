@@ -23,9 +23,13 @@ pub struct Question {
     pub reads: i64,
     /// An earlier statement may change the rows.
     pub hint: bool,
-    /// The question is whether evaluating fails: an error of the data's is the answer.
-    pub fails_by_error: bool,
+    /// Where the question is whether evaluating fails, so that an error of the data's is the answer: the block that
+    /// tries each row by itself, and raises what it found with [`EACH`].
+    pub each: Option<String>,
 }
+
+/// SQLSTATE with which a block tells what it found: a JSON object with `rows` and `keys`.
+pub const EACH: &str = "MEROW";
 
 /// What became of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub enum Answer {
     Rows(i64, Vec<String>),
     /// The server could not evaluate it for some row: SQLSTATE and words.
     Error(String, String),
+    /// The same, and for so many rows; some of their keys, and the server's words on one of them.
+    Values(i64, Vec<String>, String),
     /// Not asked, and why.
     Skipped(String),
 }
@@ -51,7 +57,7 @@ pub fn question(ask: &Ask, facts: &Facts) -> Option<Question> {
              FROM (SELECT {key}::text AS key, row_number() OVER () AS number FROM {table} WHERE {condition}) AS broken"
         )
     };
-    let mut fails_by_error = false;
+    let mut each = None;
     let (what, sql) = match &ask.condition {
         Condition::Check { expression } => {
             (format!("CHECK ({})", one_line(expression)), rows(&format!("NOT ({expression}\n)")))
@@ -85,15 +91,51 @@ pub fn question(ask: &Ask, facts: &Facts) -> Option<Question> {
                 // An assignment refuses what is too long, except for blanks at the end; a cast would cut it.
                 (Some(limit), None) => (what, rows(&format!("char_length(rtrim({column}::text, ' ')) > {limit}"))),
                 _ => {
-                    fails_by_error = true;
                     let value = using.as_deref().unwrap_or(column);
+                    each = Some(row_by_row(&table, &key, &format!("({value}\n)::{to}")));
                     (what, format!("SELECT count(({value}\n)::{to}) * 0, '{{}}'::text[] FROM {table}"))
                 }
             }
         }
     };
     let place = format!("{}:{}:{}", ask.file, ask.position.line, ask.position.column);
-    Some(Question { what: format!("{table}: {what}"), place, sql, reads, hint: ask.hint, fails_by_error })
+    Some(Question { what: format!("{table}: {what}"), place, sql, reads, hint: ask.hint, each })
+}
+
+/// A block that evaluates `value` for each row by itself. It stands in a transaction that is taken back, where a block can
+/// end nothing, and it is run only when the server has evaluated the same expression in a single statement before.
+fn row_by_row(table: &str, key: &str, value: &str) -> String {
+    let body = format!(
+        "#variable_conflict use_column\n\
+         DECLARE migengine_row record; migengine_rows bigint := 0; migengine_keys text[] := '{{}}';\n\
+         BEGIN\n\
+         FOR migengine_row IN SELECT tableoid AS part, ctid AS place, {key}::text AS key FROM {table} LOOP\n\
+         BEGIN PERFORM {value} FROM {table} WHERE tableoid = migengine_row.part AND ctid = migengine_row.place;\n\
+         EXCEPTION WHEN data_exception THEN\n\
+         migengine_rows := migengine_rows + 1;\n\
+         IF migengine_rows <= {SHOWN} THEN migengine_keys := migengine_keys || left(migengine_row.key, 200); END IF;\n\
+         END;\n\
+         END LOOP;\n\
+         RAISE EXCEPTION USING ERRCODE = '{EACH}', \
+         MESSAGE = json_build_object('rows', migengine_rows, 'keys', migengine_keys)::text;\n\
+         END"
+    );
+    format!("DO {}", dollar_quoted(&body))
+}
+
+/// The text between dollar quotes that do not occur in it.
+fn dollar_quoted(text: &str) -> String {
+    let quote = (0..).map(|number| format!("$m{number}$")).find(|quote| !text.contains(quote.as_str()));
+    let quote = quote.unwrap_or_default();
+    format!("{quote}{text}{quote}")
+}
+
+/// What a block of [`Question::each`] raised; nothing where it is something else.
+#[must_use]
+pub fn each_found(message: &str) -> Option<(i64, Vec<String>)> {
+    let value: serde_json::Value = serde_json::from_str(message).ok()?;
+    let keys = value.get("keys")?.as_array()?.iter().filter_map(|key| key.as_str().map(str::to_owned)).collect();
+    Some((value.get("rows")?.as_i64()?, keys))
 }
 
 fn duplicates(table: &str, items: &[String], predicate: Option<&str>, nulls_alike: bool) -> String {
@@ -140,17 +182,12 @@ pub fn judge(answers: &[(Question, Answer)], unread: u32) -> Check {
                 passed += 1;
                 continue;
             }
-            Answer::Rows(count, keys) => {
-                let more = if keys.len() < usize::try_from(*count).unwrap_or(usize::MAX) { ", …" } else { "" };
-                format!(
-                    "{count} rows are in the way of {} ({}): {}{more}",
-                    question.what,
-                    question.place,
-                    keys.join(", ")
-                )
+            Answer::Rows(count, keys) => in_the_way(question, *count, keys),
+            Answer::Values(count, keys, words) => {
+                format!("{}; one of them: {words}", in_the_way(question, *count, keys))
             }
             // Class 22 is the data's fault. Anything else says that the question was not fit to be asked yet.
-            Answer::Error(state, words) if question.fails_by_error && state.starts_with("22") => {
+            Answer::Error(state, words) if question.each.is_some() && state.starts_with("22") => {
                 format!("a value is in the way of {} ({}): {words}", question.what, question.place)
             }
             Answer::Error(_, words) | Answer::Skipped(words) => {
@@ -174,6 +211,12 @@ pub fn judge(answers: &[(Question, Answer)], unread: u32) -> Check {
         (true, true) => (Verdict::Ok, format!("no row is in the way of {passed} pending constraints"), None),
     };
     Check { name: "data", verdict, says: format!("{says}{aside}"), next: next.map(str::to_owned), took_us: 0 }
+}
+
+fn in_the_way(question: &Question, count: i64, keys: &[String]) -> String {
+    let more = if keys.len() < usize::try_from(count).unwrap_or(usize::MAX) { ", …" } else { "" };
+    let rows = if count == 1 { "1 row is".to_owned() } else { format!("{count} rows are") };
+    format!("{rows} in the way of {} ({}): {}{more}", question.what, question.place, keys.join(", "))
 }
 
 fn aside(skipped: &[String], unread: u32) -> String {

@@ -110,6 +110,7 @@ pub const KINDS: &[Kind] = {
     use Told::{ByDoctor, ByRuns};
     &[
         kind("configuration", "ME710", ByRuns, "options, environment variables and migengine.toml"),
+        kind("programs", "ME715", ByRuns, "hooks, notifications, the dump and the export find their programs"),
         kind("connection", "ME710", ByRuns, "the server can be reached, its version, and how the line is protected"),
         kind("primary", "ME325", ByRuns, "the server takes changes: no standby, not read-only"),
         kind("direct-connection", "ME710", ByRuns, "no pooler that changes the session between two statements"),
