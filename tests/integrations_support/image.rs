@@ -43,6 +43,7 @@ impl Image {
         let (user, group, workdir) = (String::new(), String::new(), String::new());
         let mut image = Self { root, env: Env::new(), user, group, workdir, entry: Vec::new() };
         let (_, last) = dockerfile.rsplit_once("\nFROM scratch\n").unwrap();
+        image.devices();
         for line in last.lines() {
             let (instruction, rest) = line.split_once(' ').unwrap();
             match instruction {
@@ -67,6 +68,20 @@ impl Image {
     /// A place in the image.
     pub fn at(&self, path: &str) -> PathBuf {
         self.root.path().join(path.trim_start_matches('/'))
+    }
+
+    /// Those that every container has (OCI runtime specification, default devices), as far as this machine lets us make
+    /// them: a program that is linked statically against glibc reads random numbers there.
+    fn devices(&self) {
+        fs::create_dir(self.at("/dev")).unwrap();
+        for (name, minor) in [("null", "3"), ("random", "8"), ("urandom", "9")] {
+            let made = Command::new("mknod")
+                .args(["-m", "666"])
+                .arg(self.at("/dev").join(name))
+                .args(["c", "1", minor])
+                .output();
+            drop(made);
+        }
     }
 
     fn copy(&self, words: &str, program: &Path, certificates: &Path) {
