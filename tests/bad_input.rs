@@ -166,7 +166,7 @@ fn servers_that_cannot_be_used() {
     let hba = vec!["host all secretive 127.0.0.1/32 scram-sha-256".to_owned()];
     let cluster = Cluster::start_with(Options { tcp: true, hba, ..Options::default() });
     let db = cluster.database();
-    db.psql("CREATE ROLE secretive LOGIN PASSWORD 'right'; CREATE ROLE poor LOGIN");
+    db.psql("CREATE ROLE secretive LOGIN PASSWORD 's3cret-right'; CREATE ROLE poor LOGIN");
     db.psql("REVOKE CREATE ON SCHEMA public FROM PUBLIC");
     let (name, port, socket) = (db.name(), cluster.port(), cluster.dir().display());
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -248,3 +248,38 @@ fn unknown_keys_are_errors_with_their_line_in_every_section() {
         assert!(output.stderr.contains(expected), "{output}");
     }
 }
+
+/// The words behind what announces a password in the source of a test.
+fn passwords(source: &str) -> Vec<&str> {
+    let announced = ["PASSWORD '", "password '", "password=", "password='", "PASSWORD: &str = \"", "\"KEY\", \""];
+    let behind = announced.iter().flat_map(|words| source.split(words).skip(1));
+    let accounts = source.split("://").skip(1).filter_map(|rest| {
+        let (account, _) = rest.split_once('@').filter(|(account, _)| !account.contains(['"', '/', ' ']))?;
+        account.split_once(':').map(|(_, password)| password)
+    });
+    let word =
+        |rest: &'_ str| rest.find(|c: char| !c.is_ascii_alphanumeric() && !"-_!".contains(c)).unwrap_or(rest.len());
+    behind.chain(accounts).map(|rest| &rest[..word(rest)]).filter(|found| found.len() > 3).collect()
+}
+
+/// Every run of every test is looked through for the suite's secrets (tests/support/secret.rs); this holds the list.
+#[test]
+fn each_password_that_a_test_uses_is_looked_for_in_all_tests() {
+    let mut sources = Found::new();
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests"), &mut sources);
+    let mut count = 0;
+    for (path, bytes) in sources.iter().filter(|(path, _)| path.ends_with(".rs")) {
+        let source = String::from_utf8_lossy(bytes);
+        for password in passwords(&source) {
+            let known = support::secret::ALL.iter().any(|secret| password.contains(secret));
+            assert!(known, "{path} uses the password {password}, which tests/support/secret.rs does not list");
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count}");
+    for (_, secret) in SECRETS {
+        assert!(support::secret::ALL.contains(&secret), "{secret}");
+    }
+    let caught = std::panic::catch_unwind(|| support::secret::none_in("a journal", b"\xff\0 hunter2\0"));
+    assert!(caught.is_err(), "what looks for them must find them");
+}

@@ -15,6 +15,7 @@ pub mod http;
 pub mod process;
 pub mod project;
 pub mod scene;
+pub mod secret;
 pub mod smtp;
 pub mod standby;
 mod template;

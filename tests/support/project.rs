@@ -1,6 +1,6 @@
 //! A temporary project, and the program run in it.
 
-use super::Database;
+use super::{Database, secret};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -144,6 +144,15 @@ impl Project {
     }
 }
 
+/// Nothing that the program stored may hold a secret.
+impl Drop for Project {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            secret::none_below(self.dir.path());
+        }
+    }
+}
+
 /// The program under test: a copy that `MIGENGINE_BINARY` names, so that a long campaign outlives the next build, or the one
 /// that was built with the tests.
 fn program() -> std::ffi::OsString {
@@ -153,6 +162,8 @@ fn program() -> std::ffi::OsString {
 /// Waits for the end of a started program.
 pub fn collect(child: Child) -> Output {
     let output = child.wait_with_output().unwrap();
+    secret::none_in("stdout", &output.stdout);
+    secret::none_in("stderr", &output.stderr);
     let text = |bytes| String::from_utf8(bytes).unwrap_or_else(|e| panic!("the program must write UTF-8: {e}"));
     Output { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
