@@ -6,7 +6,8 @@ mod support;
 
 use migengine_cli::outside::moment::Moment;
 use serde_json::Value;
-use support::Scene;
+use support::project::collect;
+use support::{Cluster, Project, Scene, wait_until};
 
 /// Writes `migengine.toml` of a project.
 fn configure(scene: &Scene, text: &str) {
@@ -66,6 +67,40 @@ fn a_failed_run_and_its_way_back_are_told() {
     let words = events(&told(&scene));
     assert!(words.starts_with("resumed locked applying step_started:001 step_reversed:001"), "{words}");
     assert!(words.ends_with("rolled_back finished after_success"), "{words}");
+}
+
+/// Together with the two tests above: each moment there is.
+#[test]
+fn a_run_that_turns_around_gets_stuck_or_is_in_doubt_is_told() {
+    let scene = Scene::with_steps(1);
+    scene.project.pair("002_m", "SELECT 1/0;\n", "SELECT 1;\n");
+    tell_everything(&scene);
+    scene.run(&["apply", "--on-failure", "rollback"]).expect(1);
+    let words = events(&told(&scene));
+    assert!(words.contains("step_failed:002 unwinding step_started:001 step_reversed:001"), "{words}");
+    assert!(words.ends_with("rolled_back failed finished"), "{words}");
+    std::fs::remove_file(scene.project.path().join("told")).unwrap();
+    scene.project.write("001_m_rollback.sql", "SELECT 1/0;\n");
+    scene.run(&["apply", "--on-failure", "rollback"]).expect(6);
+    let words = events(&told(&scene));
+    assert!(words.ends_with("step_failed:001 rested:001 needs_person:001"), "{words}");
+    assert!(!words.contains("finished") && !words.contains("after_success"), "{words}");
+
+    let cluster = Cluster::start();
+    let db = cluster.database();
+    db.psql("CREATE TABLE effects (what text)");
+    let project = Project::new(&db);
+    project.pair("001_m", "INSERT INTO effects VALUES ('+');\nSELECT pg_sleep(600);\n", "SELECT 1;\n");
+    let hooks = "[hooks]\nstep_in_doubt = [\"touch\", \"doubt\"]\nneeds_person = [\"touch\", \"person\"]\n";
+    std::fs::write(project.path().join("migengine.toml"), hooks).unwrap();
+    let child = project.spawn(&["apply", "--reconnect", "1s"]);
+    let asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    wait_until("the step is at work", std::time::Duration::from_secs(60), || db.psql(asleep) == "1");
+    cluster.kill_nine();
+    collect(child).expect(6);
+    for name in ["doubt", "person"] {
+        assert!(project.path().join(name).exists(), "{name}");
+    }
 }
 
 #[test]

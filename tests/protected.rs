@@ -232,6 +232,28 @@ fn a_hosted_name_that_nothing_protects_is_warned_of() {
 }
 
 #[test]
+fn a_database_in_use_that_nothing_protects_is_warned_of() {
+    let scene = Scene::with_steps(1);
+    let output = scene.run(&["apply"]).expect(0);
+    assert!(!output.stderr.contains("warning: traffic"), "nobody is there: {output}");
+    let mut web = scene.db.cluster().program("psql");
+    web.args(["-qXAt", "-d", &scene.db.url()]).env("PGAPPNAME", "shop-web").stdin(Stdio::piped());
+    let mut web = web.spawn().unwrap();
+    let there = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'shop-web'";
+    support::wait_until("the application is there", std::time::Duration::from_secs(60), || scene.db.psql(there) == "1");
+    scene.step(2);
+    let output = scene.run(&["apply"]).expect(0);
+    let warning = "warning: traffic: 1 session of others: shop-web (1)";
+    assert!(output.stderr.contains(warning) && output.stderr.contains("migengine protect"), "{output}");
+    scene.run(&["protect"]).expect(0);
+    let json = scene.project.run_json(&["doctor"], 5);
+    let traffic = json["checks"].as_array().unwrap().iter().find(|check| check["name"] == "traffic").unwrap();
+    assert_eq!(traffic["verdict"], "ok", "it is protected now: {traffic}");
+    drop(web.stdin.take());
+    web.wait().unwrap();
+}
+
+#[test]
 fn an_allow_for_an_object_that_does_not_exist_allows_nothing() {
     let scene = Scene::with_steps(1);
     configure(&scene.project, "[env.production]\nprotected = true\n");

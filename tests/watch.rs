@@ -242,6 +242,23 @@ fn a_reader_that_stops_reading_holds_up_nothing() {
 }
 
 #[test]
+fn a_vacuum_tells_how_far_it_has_come() {
+    let scene = Scene::new();
+    scene.db.psql(
+        "CREATE TABLE big AS SELECT n, repeat('x', 500) AS x FROM generate_series(1, 8000) n; UPDATE big SET n = n + 1",
+    );
+    // Slow enough to be seen.
+    scene.db.psql(&format!("ALTER DATABASE {} SET vacuum_cost_delay = '50ms'", scene.db.name()));
+    scene.db.psql(&format!("ALTER DATABASE {} SET vacuum_cost_limit = 60", scene.db.name()));
+    scene.project.pair("001_vacuum", "VACUUM big;\n", "SELECT 1;\n");
+    let output = scene.run(&["apply", "--events", "--format", "json"]).expect(0);
+    let lines = lines(&output.stdout);
+    let seen = lines.iter().find(|line| line["kind"] == "vacuum").unwrap_or_else(|| panic!("nothing seen: {output}"));
+    assert!(seen["message"].as_str().unwrap().starts_with("vacuum: "), "{seen}");
+    assert!((&seen["step"], seen["phase"].is_string()) == (&"001_vacuum".into(), true), "{seen}");
+}
+
+#[test]
 fn the_log_is_lines_of_json_when_asked_and_a_level_that_is_none_is_refused() {
     let scene = Scene::with_steps(1);
     let output = scene.run(&["apply", "--log-format", "json", "--log-level", "info", "-q"]).expect(0);

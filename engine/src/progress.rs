@@ -10,7 +10,7 @@ use crate::guard::millis;
 pub enum Progress {
     /// Rows of a statement that runs in pieces.
     Rows(Meter),
-    /// An index that is being built.
+    /// Work on a whole table that the server counts: an index that is being built, VACUUM, CLUSTER.
     Building(Building),
     /// A step that waits for its locks.
     Waiting(Waiting),
@@ -30,9 +30,45 @@ pub enum Progress {
     },
 }
 
-/// An index build, by `pg_stat_progress_create_index`.
+/// Work that the server counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Work {
+    /// By `pg_stat_progress_create_index`.
+    #[default]
+    Index,
+    /// By `pg_stat_progress_vacuum`.
+    Vacuum,
+    /// CLUSTER and VACUUM FULL, by `pg_stat_progress_cluster`.
+    Cluster,
+}
+
+impl Work {
+    /// From the server's name of the command.
+    #[must_use]
+    pub fn of(command: &str) -> Self {
+        match command {
+            "VACUUM" => Self::Vacuum,
+            "CLUSTER" | "VACUUM FULL" => Self::Cluster,
+            _ => Self::Index,
+        }
+    }
+
+    /// A short fixed word.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Index => "index_build",
+            Self::Vacuum => "vacuum",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
+/// How far work that the server counts has come.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Building {
+    /// What it is.
+    pub work: Work,
     /// The server's word for what it is at.
     pub phase: String,
     /// How much of this phase is done, from 0 to 1, where the server can tell.
@@ -60,7 +96,7 @@ impl Progress {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Rows(_) => "rows",
-            Self::Building(_) => "index_build",
+            Self::Building(building) => building.work.kind(),
             Self::Waiting(_) => "lock_wait",
             Self::Holding(_) => "holding",
             Self::Working { .. } => "working",
@@ -103,7 +139,13 @@ impl Building {
     fn words(&self) -> String {
         let percent = self.done.map(|done| format!(", {:.0} % of this phase", 100.0 * done)).unwrap_or_default();
         let locker = self.waits_for.map(|pid| format!(", for backend {pid}")).unwrap_or_default();
-        format!("{}{percent}{locker}", self.phase)
+        // The phases of an index build say themselves what they are of.
+        let work = match self.work {
+            Work::Index => "",
+            Work::Vacuum => "vacuum: ",
+            Work::Cluster => "table rewrite: ",
+        };
+        format!("{work}{}{percent}{locker}", self.phase)
     }
 }
 
@@ -129,11 +171,16 @@ mod tests {
 
     #[test]
     fn each_sort_says_what_matters() {
-        let building =
-            Building { phase: "building index: scanning table".to_owned(), done: Some(0.42), waits_for: None };
+        let phase = |phase: &str| Building { phase: phase.to_owned(), ..Building::default() };
+        let building = Building { done: Some(0.42), ..phase("building index: scanning table") };
         assert_eq!(Progress::Building(building).words(), "building index: scanning table, 42 % of this phase");
-        let waits = Building { phase: "waiting for writers".to_owned(), done: None, waits_for: Some(7) };
+        let waits = Building { waits_for: Some(7), ..phase("waiting for writers") };
         assert_eq!(Progress::Building(waits).words(), "waiting for writers, for backend 7");
+        let vacuum =
+            Progress::Building(Building { work: Work::of("VACUUM"), done: Some(0.5), ..phase("scanning heap") });
+        assert_eq!((vacuum.kind(), &*vacuum.words()), ("vacuum", "vacuum: scanning heap, 50 % of this phase"));
+        let full = Progress::Building(Building { work: Work::of("VACUUM FULL"), ..phase("seq scanning heap") });
+        assert_eq!((full.kind(), &*full.words()), ("cluster", "table rewrite: seq scanning heap"));
         let waiting = Waiting {
             attempts: 2,
             waited: Duration::from_millis(6_200),

@@ -7,13 +7,14 @@ use tokio::time::{Instant, sleep};
 use tokio_postgres::Error;
 use tokio_postgres::types::Type;
 
+use super::afar::COUNTED;
 use super::connect::ConnectError;
 use super::layout::SchemaName;
 use super::session::Session;
 use super::target::Target;
 use crate::guard::{Cancelled, Holder, OnBlocker};
 use crate::hazard::{LockMode, LockOn, ObjectLock};
-use crate::progress::Building;
+use crate::progress::{Building, Work};
 
 /// Pause between two looks at those who wait behind a step.
 const WATCH_EVERY: Duration = Duration::from_millis(20);
@@ -206,15 +207,13 @@ impl Monitor {
         Ok((sizes?, temporary))
     }
 
-    /// How far the index build of a backend has come; nothing where it builds none.
+    /// How far work of a backend that the server counts has come; nothing where it does none.
     pub(crate) async fn building(&self, pid: i32) -> Result<Option<Building>, Error> {
-        let sql = "SELECT phase, CASE WHEN tuples_total > 0 THEN 1.0 * tuples_done / tuples_total \
-                WHEN blocks_total > 0 THEN 1.0 * blocks_done / blocks_total END::float8, \
-              CASE WHEN lockers_total > lockers_done THEN current_locker_pid END::int4 \
-            FROM pg_stat_progress_create_index WHERE pid = $1";
-        let rows = self.session.client.query_typed(sql, &[(&pid, Type::INT4)]).await?;
+        let sql = format!("SELECT work, phase, done, waits_for FROM ({COUNTED}) AS counted WHERE pid = $1");
+        let rows = self.session.client.query_typed(&sql, &[(&pid, Type::INT4)]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        Ok(Some(Building { phase: row.try_get(0)?, done: row.try_get(1)?, waits_for: row.try_get(2)? }))
+        let work = Work::of(row.try_get(0)?);
+        Ok(Some(Building { work, phase: row.try_get(1)?, done: row.try_get(2)?, waits_for: row.try_get(3)? }))
     }
 
     /// Moves a session aside. `false`: it was gone.

@@ -201,7 +201,8 @@ pub fn traffic(facts: &Facts, protected: bool) -> Check {
         .iter()
         .map(|(name, count)| format!("{} ({count})", if name.is_empty() { "without a name" } else { name }))
         .collect();
-    let says = format!("{count} sessions of others: {}", some(&who));
+    let sessions = if count == 1 { "session" } else { "sessions" };
+    let says = format!("{count} {sessions} of others: {}", some(&who));
     if protected {
         return Check::ok("traffic", says);
     }
