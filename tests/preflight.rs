@@ -48,6 +48,7 @@ fn doctor_shows_every_check_by_name_and_changes_nothing() {
     expect(&json, "programs", "ok", "is there");
     let text = scene.run(&["doctor"]).expect(0);
     assert!(text.stdout.lines().any(|line| line.starts_with("ok       rights")), "{text}");
+    assert!(text.stdout.trim_end().ends_with(": nothing is in the way of a run"), "{text}");
     scene.run(&["doctor", "--exit-code"]).expect(3);
     assert_eq!(scene.everything(), before);
 }
@@ -140,6 +141,11 @@ fn doctor_knows_an_unfinished_run_and_drift_and_proofs() {
     scene.project.pair("002_b", "SELECT 1 / 0;", "SELECT 1;");
     scene.run(&["apply"]).expect(7);
     expect(&scene.project.run_json(&["doctor"], 5), "unfinished-run", "fail", "stands at");
+    let text = scene.run(&["doctor"]).expect(5).stdout;
+    assert!(
+        text.lines().last().unwrap().starts_with("1 fail, ") && text.ends_with(": a run would be refused\n"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -105,6 +105,17 @@ fn show(context: &Context, list: &List) {
             render::data(&format!("{:27} next: {next}", ""));
         }
     }
+    render::data(&format!("\n{}", summary(&list.checks)));
+}
+
+/// `1 fail, 2 warn, 20 ok, 3 skipped: a run would be refused`.
+fn summary(checks: &[Check]) -> String {
+    let count = |verdict: Verdict| checks.iter().filter(|check| check.verdict == verdict).count();
+    let counts = [Verdict::Fail, Verdict::Warn, Verdict::Ok, Verdict::Skipped].map(|verdict| (count(verdict), verdict));
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts.map(|(count, verdict)| format!("{count} {}", verdict.name())).collect();
+    let refused = if count(Verdict::Fail) > 0 { "a run would be refused" } else { "nothing is in the way of a run" };
+    format!("{}: {refused}", counts.join(", "))
 }
 
 /// Makes the checks, as far as they can be made.
