@@ -68,6 +68,37 @@ fn a_run_and_its_way_back_are_told_with_who_what_where_and_how_it_ended() {
 }
 
 #[test]
+fn what_a_person_took_upon_themselves_is_told_and_cannot_be_edited_away() {
+    let scene = Scene::with_steps(1);
+    let name = scene.db.name().to_owned();
+    scene.run(&["protect"]).expect(0);
+    scene.run(&["apply", "--yes", "--confirm", &name, "--no-backup", "the bucket is down"]).expect(0);
+    let all = entries(&scene);
+    let started = all.iter().find(|entry| entry["action"] == "run_started").unwrap();
+    let decided = started["origin"]["decided"].to_string();
+    assert!(decided.contains("no-backup: without a backup, because: the bucket is down"), "{started}");
+    assert!(decided.contains("confirmed: ") && decided.contains("was named with --confirm"), "{started}");
+    let shown = scene.run(&["audit", "show"]).expect(0).stdout;
+    assert_eq!(shown.matches("because: the bucket is down").count(), 1, "{shown}");
+    assert_eq!(findings(&scene), "");
+    tamper(&scene, "UPDATE migengine.audit SET origin = replace(origin, 'down', 'fine')");
+    assert_ne!(findings(&scene), "");
+
+    // Whoever goes on with a run decides again.
+    let scene = Scene::with_steps(1);
+    let name = scene.db.name().to_owned();
+    scene.project.pair("002_m", "SELECT 1 / (SELECT count(*) FROM effects WHERE what = 'go')", "SELECT 1");
+    scene.run(&["apply"]).expect(7);
+    scene.run(&["protect"]).expect(0);
+    scene.db.psql("INSERT INTO effects (what) VALUES ('go')");
+    scene.run(&["apply", "--resume", "--yes", "--confirm", &name, "--no-backup", "it was made"]).expect(0);
+    let all = entries(&scene);
+    let resumed = all.iter().find(|entry| entry["action"] == "run_resumed").unwrap();
+    assert!(resumed["origin"]["decided"].to_string().contains("because: it was made"), "{resumed}");
+    assert!(all[0]["origin"]["decided"].is_null(), "{}", all[0]);
+}
+
+#[test]
 fn failures_rests_and_resumptions_are_told_too() {
     let scene = Scene::with_steps(1);
     scene.project.pair("002_m", "SELECT 1/0;\n", "SELECT 1;\n");

@@ -60,13 +60,23 @@ pub struct Start {
     run: RunSnapshot,
     unmirrored: Vec<(Recorded, Sealed)>,
     planned_at: Option<Epoch>,
+    /// What was found and what a person decided before it began: the audit log tells it of what this process does.
+    decided: Vec<String>,
 }
 
 impl Start {
     /// An unfinished run that is taken up again.
     #[must_use]
     pub fn resumed(run: RunSnapshot, unmirrored: Vec<(Recorded, Sealed)>) -> Self {
-        Self { run, unmirrored, planned_at: None }
+        Self { run, unmirrored, planned_at: None, decided: Vec::new() }
+    }
+}
+
+/// What a note says of how a run came to be.
+fn decision(event: &Event) -> Option<String> {
+    match event {
+        Event::Noted { topic, message, .. } => Some(format!("{topic}: {message}")),
+        _ => None,
     }
 }
 
@@ -100,8 +110,9 @@ impl Stage<'_> {
         let mut folded = RunSnapshot::begin(run, &first).map_err(DriveError::from)?;
         self.outside.written(&folded, &first);
         let mut records = vec![first];
-        let message = origin(&actor(), self.context.environment());
+        let message = origin(&actor(), self.context.environment(), &[]);
         let whence = Event::Noted { step: None, topic: audit::ORIGIN.to_owned(), message };
+        let decided = notes.iter().filter_map(decision).collect();
         for event in std::iter::once(whence).chain(notes) {
             let record = Recorded { run, seq: folded.events + 1, at, event };
             folded.apply(&record).map_err(DriveError::from)?;
@@ -111,7 +122,7 @@ impl Stage<'_> {
         let sealed =
             self.journal.journal.append(run, records.iter().map(|one| (at, one.event.clone())).collect()).await?;
         let planned_at = Some(ledger.map(|ledger| ledger.epoch).unwrap_or_default());
-        Ok(Start { run: folded, unmirrored: records.into_iter().zip(sealed).collect(), planned_at })
+        Ok(Start { run: folded, unmirrored: records.into_iter().zip(sealed).collect(), planned_at, decided })
     }
 
     /// Writes an event of a person's into a run that is about to be driven.
@@ -119,6 +130,7 @@ impl Stage<'_> {
     /// # Errors
     /// The journal cannot be written, or the event does not fit.
     pub async fn note(&self, start: &mut Start, event: Event) -> Result<(), CommandError> {
+        start.decided.extend(decision(&event));
         let record = Recorded { run: start.run.run, seq: start.run.events + 1, at: now(), event };
         start.run.apply(&record).map_err(DriveError::from)?;
         self.outside.written(&start.run, &record);
@@ -144,7 +156,7 @@ impl Stage<'_> {
             limits: self.limits.guard,
             windows: self.windows,
             jobs: self.limits.jobs,
-            origin: origin(&actor(), self.context.environment()),
+            origin: origin(&actor(), self.context.environment(), &start.decided),
         };
         let journal_epoch = self.journal.epoch();
         let world = World {

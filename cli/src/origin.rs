@@ -75,11 +75,16 @@ const BUILD_SERVERS: &[BuildServer] = &[
     },
 ];
 
-/// The origin of this process as one line of JSON. Only the variables named above are read, none of which holds a secret.
+/// The origin of this process as one line of JSON, with what was `decided` before the run. Only the variables named above
+/// are read, none of which holds a secret.
 #[must_use]
-pub fn origin(actor: &str, environment: Option<&str>) -> String {
+pub fn origin(actor: &str, environment: Option<&str>, decided: &[String]) -> String {
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    describe(actor, environment, &env, git_commit(Path::new("."))).to_string()
+    let mut origin = describe(actor, environment, &env, git_commit(Path::new(".")));
+    if let Some(map) = origin.as_object_mut().filter(|_| !decided.is_empty()) {
+        map.insert("decided".to_owned(), decided.into());
+    }
+    origin.to_string()
 }
 
 fn describe(

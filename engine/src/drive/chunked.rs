@@ -400,13 +400,12 @@ impl<J: Journal> Driver<'_, J> {
 
     async fn sum_up_chunks(&mut self, live: &Live, work: &Work<'_>) -> Result<(), Halt> {
         let at = self.reached(live, work.script, work.statement, &work.who).await?;
-        let message = format!(
-            "{}: {} rows changed in {} batches, {} of them by sweeping",
-            work.chunk.table,
-            at.rows,
-            at.batches,
-            if at.pass > 1 { at.pass_rows } else { 0 }
-        );
+        let swept = if at.pass > 1 && at.pass_rows > 0 {
+            format!(", {} of them by sweeping", at.pass_rows)
+        } else {
+            String::new()
+        };
+        let message = format!("{}: {} rows changed in {} batches{swept}", work.chunk.table, at.rows, at.batches);
         self.note(Event::Noted { step: Some(work.step), topic: "chunk".to_owned(), message: message.clone() })?;
         self.note_figures(
             work.step,

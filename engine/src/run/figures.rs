@@ -80,9 +80,11 @@ impl Figures {
             words.push(format!("waited {} for them", ms(self.lock_wait_ms)));
         }
         if self.rows > 0 {
-            words.push(format!("{} rows", self.rows));
+            words.push(format!("{} {}", self.rows, if self.rows == 1 { "row" } else { "rows" }));
         }
-        words.extend(self.wal_bytes.map(|bytes| format!("{} of WAL", megabytes(bytes))));
+        // What would show as 0.0 MB says nothing.
+        let worth = |bytes: &u64| *bytes >= 1 << 17;
+        words.extend(self.wal_bytes.filter(worth).map(|bytes| format!("{} of WAL", megabytes(bytes))));
         words.extend(self.temp_bytes.filter(|bytes| *bytes > 0).map(|bytes| format!("{} temporary", megabytes(bytes))));
         words.extend(match (self.size_before, self.size_after) {
             (Some(before), Some(after)) => Some(format!("tables {} -> {}", megabytes(before), megabytes(after))),
@@ -113,6 +115,8 @@ mod tests {
         };
         assert_eq!(Figures::parse(&rewrite.to_json()), Some(rewrite));
         assert_eq!(rewrite.words(), "held locks for 1.2 s, 5 rows, 79.0 MB of WAL, tables 65.0 MB -> 86.5 MB");
+        let small = Figures { lock_hold_ms: 3_000, rows: 1, wal_bytes: Some(300), ..Figures::default() };
+        assert_eq!(small.words(), "held locks for 3.0 s, 1 row");
         assert!(!rewrite.to_json().contains("temp_bytes"));
         assert_eq!(Figures::parse("{\"rows\":3,\"unheard_of\":1}").map(|figures| figures.rows), Some(3));
         assert_eq!(Figures::parse("prose"), None);

@@ -77,6 +77,11 @@ fn row(entry: &Entry) -> Vec<String> {
         Some(actor) => format!("{actor} as {}", entry.role),
         None => format!("{} by {}", entry.role, entry.application.as_deref().unwrap_or("an unnamed program")),
     };
+    // Every entry of a run has them; they are told once.
+    let opens = matches!(entry.action.as_str(), "run_started" | "run_resumed");
+    let decided = origin["decided"].as_array().filter(|_| opens && ours).into_iter().flatten();
+    let decided = decided.filter_map(|text| text.as_str().map(str::to_owned));
+    let detail: Vec<String> = entry.detail.iter().cloned().chain(decided).collect();
     vec![
         entry.seq.to_string(),
         render::time(entry.at),
@@ -84,6 +89,6 @@ fn row(entry: &Entry) -> Vec<String> {
         entry.migration.clone().unwrap_or_default(),
         who,
         if ours { from.join(", ") } else { String::new() },
-        entry.detail.clone().unwrap_or_default(),
+        detail.join("; "),
     ]
 }
