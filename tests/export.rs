@@ -106,6 +106,30 @@ fn a_full_disk_leaves_the_old_file_and_no_remains() {
     assert_eq!(names(&scene), ["journal", "migrations", "schema.sql"]);
 }
 
+/// The same on a file system with room for one page. Only root may make one.
+#[test]
+fn a_disk_that_is_really_full_leaves_the_old_file_too() {
+    let scene = Scene::with_steps(1);
+    let out = scene.project.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=4k", "none"]).arg(&out).output();
+    if !mount.is_ok_and(|mount| mount.status.success()) {
+        println!("skipped: making a small file system wants root");
+        return;
+    }
+    std::fs::write(out.join("schema.sql"), "old\n").unwrap();
+    configure(&scene, "[export]\nfile = \"out/schema.sql\"\n");
+    let run = scene.run(&["apply", "--format", "json"]);
+    let kept = std::fs::read_to_string(out.join("schema.sql")).unwrap();
+    let left = std::fs::read_dir(&out).unwrap().count();
+    let umount = std::process::Command::new("umount").arg(&out).status();
+    assert!(umount.unwrap().success());
+    let run = run.expect(0).json();
+    assert_eq!((run["state"].as_str(), kept.as_str(), left), (Some("Committed"), "old\n", 1), "{run}");
+    let remark = run["remarks"][0]["message"].as_str().unwrap();
+    assert!(remark.starts_with("[ME753]") && remark.contains("No space left"), "{remark}");
+}
+
 #[test]
 fn passwords_reach_pg_dump_by_the_environment_and_never_by_its_arguments() {
     let scene = Scene::with_steps(1);

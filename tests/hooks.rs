@@ -150,6 +150,23 @@ fn arguments_reach_the_program_as_they_are_without_a_shell() {
 }
 
 #[test]
+fn a_migration_file_cannot_bring_a_hook_or_an_address() {
+    let scene = Scene::new();
+    let sql = "SELECT 1;\n";
+    for header in
+        ["-- Hook: touch owned", "-- [hooks] started = [\"touch\", \"owned\"]", "-- Notify: http://127.0.0.1:1/"]
+    {
+        scene.project.pair("001_m", &format!("{header}\n\n{sql}"), sql);
+        scene.run(&["apply"]).expect(0);
+        scene.run(&["rollback", "--last", "1"]).expect(0);
+        assert!(!scene.project.path().join("owned").exists(), "{header}");
+    }
+    scene.project.pair("001_m", &format!("-- migengine: hook=touch owned\n\n{sql}"), sql);
+    let refused = scene.run(&["apply"]).expect(5);
+    assert!(refused.stderr.contains("001_m.sql:1:"), "{refused}");
+}
+
+#[test]
 fn an_environment_adds_hooks_and_replaces_them_one_by_one() {
     let scene = Scene::with_steps(1);
     let say = |what: &str| format!("[\"sh\", \"-c\", \"echo {what} >> said\"]");
