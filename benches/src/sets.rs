@@ -33,8 +33,8 @@ pub fn read(count: usize) -> Vec<Migration> {
     let mut files = Vec::new();
     for n in 1..=count {
         let up = format!("-- Description: a table\n\nCREATE TABLE t{n} (id bigint PRIMARY KEY, name text NOT NULL);\n");
-        files.push(read_file(&format!("{n:05}_t.sql"), Ok(up.as_bytes())));
-        files.push(read_file(&format!("{n:05}_t_rollback.sql"), Ok(format!("DROP TABLE t{n};\n").as_bytes())));
+        files.push(read_file(&format!("{n:05}_t.sql"), Ok(up.clone().into_bytes())));
+        files.push(read_file(&format!("{n:05}_t_rollback.sql"), Ok(format!("DROP TABLE t{n};\n").into_bytes())));
     }
     merge(files).0
 }

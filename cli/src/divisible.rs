@@ -32,7 +32,7 @@ pub async fn refuse_indivisible(session: &Session, scripts: &[&Script]) -> Resul
             let mut directives = script.directives(statement);
             let directive = directives.find(|directive| directive.key == DirectiveKey::Chunk)?;
             let found = Diagnostic::error("ME437", script.file.clone(), unusable.what);
-            Some(found.at(&script.text, directive.offset).help(unusable.help))
+            Some(script.text.point(found, directive.offset).help(unusable.help))
         })
         .collect();
     if refused.is_empty() { Ok(()) } else { Err(CommandError::files(refused)) }

@@ -1,12 +1,16 @@
 //! The migrations folder: read, in parallel, and turned into what the planner wants.
 
 use std::ffi::OsString;
+use std::io::{Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use migengine_engine::diag::{Diagnostic, Severity};
 use migengine_engine::id::MigrationId;
-use migengine_engine::migration::{Migration, ReadFile, Script, merge, read_file};
+use migengine_engine::migration::{
+    Bounds, FileName, Intake, Migration, ReadFile, Script, ScriptKind, Text, merge, parse_owned, read_file,
+    read_streamed,
+};
 use migengine_engine::plan;
 
 use crate::error::CommandError;
@@ -81,24 +85,71 @@ fn read_all(dir: &Path, entries: &[Entry]) -> Vec<ReadFile> {
         .map(|entry| {
             let path = dir.join(&entry.name);
             let shown = path.to_string_lossy();
-            let read =
-                if entry.is_link { read_link(dir, &path) } else { std::fs::read(&path).map_err(|e| e.to_string()) };
-            match read {
-                Ok(bytes) => read_file(&shown, Ok(&bytes)),
-                Err(why) => read_file(&shown, Err(&why)),
-            }
+            let allowed = if entry.is_link { inside(dir, &path) } else { Ok(()) };
+            allowed.and_then(|()| read(&path, &shown)).unwrap_or_else(|why| read_file(&shown, Err(&why)))
         })
         .collect()
 }
 
-/// Reads a link, unless it leads out of the folder: what runs must be what was reviewed.
-fn read_link(dir: &Path, path: &Path) -> Result<Vec<u8>, String> {
+/// A file of at least so many bytes is not read at once.
+const LARGE: u64 = 4 << 20;
+
+/// Bytes read at once then.
+const STRETCH: usize = 256 << 10;
+
+fn read(path: &Path, shown: &str) -> Result<ReadFile, String> {
+    let read = read_as(path, shown, |bytes| read_file(shown, Ok(bytes)), |text| read_streamed(shown, text));
+    read.map_err(|error| error.to_string())
+}
+
+/// Reads a file: a large forward script without its data, every other one, and a large one that has to be, as a whole.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_as<T>(
+    path: &Path,
+    shown: &str,
+    whole: impl FnOnce(Vec<u8>) -> T,
+    streamed: impl FnOnce(Text) -> Option<T>,
+) -> std::io::Result<T> {
+    let mut file = std::fs::File::open(path)?;
+    let size = file.metadata()?.len();
+    let forward = || matches!(FileName::of(shown), FileName::Script { kind: ScriptKind::Forward, .. });
+    if size >= LARGE && forward() {
+        if let Some(read) = stream(&mut file, path)?.and_then(streamed) {
+            return Ok(read);
+        }
+        file.rewind()?;
+    }
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX))?;
+    file.read_to_end(&mut bytes)?;
+    Ok(whole(bytes))
+}
+
+/// Reads a large script without holding its data. Nothing for one that has to be held.
+fn stream(file: &mut std::fs::File, path: &Path) -> std::io::Result<Option<Text>> {
+    let mut intake = Intake::new(Bounds::USUAL);
+    let mut buffer = vec![0; STRETCH];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(intake.finish(path.to_owned()));
+        }
+        if !intake.take(buffer.get(..read).unwrap_or_default()) {
+            return Ok(None);
+        }
+    }
+}
+
+/// Refuses a link that leads out of the folder: what runs must be what was reviewed.
+fn inside(dir: &Path, path: &Path) -> Result<(), String> {
     let root = dir.canonicalize().map_err(|error| error.to_string())?;
     let target = path.canonicalize().map_err(|error| format!("it is a link that leads nowhere ({error})"))?;
     if !target.starts_with(root) {
         return Err(format!("it is a link that leaves the folder, to {}", target.display()));
     }
-    std::fs::read(path).map_err(|error| error.to_string())
+    Ok(())
 }
 
 impl Project {
@@ -109,6 +160,27 @@ impl Project {
     pub fn checked(self) -> Result<Self, CommandError> {
         if self.diagnostics.iter().any(|found| found.severity == Severity::Error) {
             return Err(CommandError::files(self.diagnostics));
+        }
+        Ok(self)
+    }
+
+    /// The project with every script in memory, as far as its files are still what was read.
+    ///
+    /// # Errors
+    /// A file changed, or cannot be read again.
+    pub fn held(mut self) -> Result<Self, CommandError> {
+        for migration in &mut self.migrations {
+            let Some(source) = migration.up.text.source() else { continue };
+            let file = &migration.up.file;
+            let bytes = std::fs::read(&source.path)
+                .map_err(|error| CommandError::usage("ME017", format!("the file {file} cannot be read: {error}")))?;
+            match parse_owned(file, bytes).0.filter(|script| script.content == migration.up.content) {
+                Some(script) => migration.up = script,
+                None => {
+                    let what = format!("{file} was changed while it was looked at");
+                    return Err(CommandError::refused("ME328", what).next("migengine plan --sql"));
+                }
+            }
         }
         Ok(self)
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use migengine_engine::diag::{Diagnostic, Severity};
 use migengine_engine::hazard::{Context, Report, Tied, look, untied};
-use migengine_engine::migration::{FileName, ScriptKind, parse_script};
+use migengine_engine::migration::{FileName, Script, ScriptKind, parse_owned, parse_streamed};
 
 use crate::args::Format;
 use crate::commands::rehearse::chain::Chain;
@@ -52,9 +52,10 @@ pub fn run(context: &crate::context::Context, args: &LintArgs) -> Result<Exit, C
     let paths = if args.files.is_empty() { project::list(&context.dir)? } else { args.files.clone() };
     let read = |path: PathBuf| {
         let shown = path.to_string_lossy().into_owned();
-        let bytes = std::fs::read(&path);
-        bytes
-            .map(|bytes| (shown.clone(), bytes))
+        let parsed =
+            project::read_as(&path, &shown, |bytes| parse_owned(&shown, bytes), |text| parse_streamed(&shown, text));
+        parsed
+            .map(|parsed| (shown.clone(), parsed))
             .map_err(|error| CommandError::usage("ME017", format!("the file {shown} cannot be read: {error}")))
     };
     let files = paths.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
@@ -81,34 +82,31 @@ fn ties(context: &crate::context::Context) -> Vec<Diagnostic> {
     untied(&tied.collect::<Vec<_>>())
 }
 
-/// Looks at files, each a path as shown to people with its content. Forward scripts are looked at in the order of their
+/// What reading a file gave.
+pub type Parsed = (Option<Script>, Vec<Diagnostic>);
+
+/// Looks at files, each a path as shown to people with what was read there. Forward scripts are looked at in the order of their
 /// numbers, each knowing what those before it did; reverse and verify scripts come with the forward script's knowledge.
 ///
 /// `ties` are findings about the folder as a whole. Returns what goes to stdout, and whether anything is a warning or worse. `format` is given apart from the options,
 /// so that the command line may name it as it likes.
 #[must_use]
-pub fn lint(
-    files: &[(String, Vec<u8>)],
-    ties: &[Diagnostic],
-    options: &LintArgs,
-    format: LintFormat,
-) -> (String, bool) {
+pub fn lint(files: &[(String, Parsed)], ties: &[Diagnostic], options: &LintArgs, format: LintFormat) -> (String, bool) {
     let mut report = Report::default();
     report.diagnostics(ties);
     let mut context = Context::new(options.server_version);
-    for (file, bytes) in in_order(files) {
-        let (script, found) = parse_script(file, bytes);
-        report.diagnostics(&found);
+    for (file, (script, found)) in in_order(files) {
+        report.diagnostics(found);
         let Some(script) = script else { continue };
         let reverse = matches!(FileName::of(file), FileName::Script { kind, .. } if kind != ScriptKind::Forward);
         // What a reverse script drops and creates is no news to the next forward script.
         let mut own = if reverse { context.clone() } else { std::mem::take(&mut context) };
-        let facts = look(&script, &mut own);
+        let facts = look(script, &mut own);
         own.applied();
         if !reverse {
             context = own;
         }
-        report.script(&script, &facts, options.all_statements);
+        report.script(script, &facts, options.all_statements);
     }
     let bad = report.worst().is_some_and(|worst| worst >= Severity::Warning);
     let output = match format {
@@ -121,7 +119,7 @@ pub fn lint(
 }
 
 /// By (number, id, kind); what has no id stays in the order given, behind the others.
-fn in_order(files: &[(String, Vec<u8>)]) -> Vec<&(String, Vec<u8>)> {
+fn in_order(files: &[(String, Parsed)]) -> Vec<&(String, Parsed)> {
     let mut sorted = BTreeMap::new();
     for (index, file) in files.iter().enumerate() {
         let key = match FileName::of(&file.0) {
@@ -139,7 +137,7 @@ mod tests {
 
     #[test]
     fn files_know_what_came_before_them() {
-        let file = |name: &str, sql: &str| (name.to_owned(), sql.as_bytes().to_vec());
+        let file = |name: &str, sql: &str| (name.to_owned(), parse_owned(name, sql.as_bytes().to_vec()));
         let files = [
             file("m/10_widen.sql", "ALTER TABLE t ALTER COLUMN a TYPE varchar(20);"),
             file("m/2_t.sql", "CREATE TABLE t (a varchar(10));"),

@@ -102,6 +102,7 @@ pub async fn run(context: &Context, args: &PlanArgs) -> Result<Exit, CommandErro
     if !rollback {
         refuse_bad_files(&project, &context.dir)?;
     }
+    let project = if args.sql { project.held()? } else { project };
     let (session, state) = opened?;
     let kept = match rollback {
         true => Kept::parse(kept_scripts(&session.client, &session.schema, &[]).await?)?,

@@ -185,7 +185,7 @@ async fn question(
     session.client.batch_execute(&settings(&script, row.parts_done)).await.map_err(unreadable)?;
     let now = observe(&session.client, effect, author.as_deref()).await.map_err(unreadable)?;
     session.reset().await.map_err(unreadable)?;
-    let position = migengine_engine::diag::Position::of(&script.text, statement.text.range().start);
+    let position = script.text.position(statement.text.range().start);
     Ok(Some(Question {
         undoing,
         part: row.parts_done,

@@ -211,7 +211,7 @@ impl Step<'_> {
             ..Diagnostic::warning(hazard.code, script.map_or("", |script| &script.file), hazard.message.clone())
         };
         match script {
-            Some(script) => found.at(&script.text, hazard.offset).to_string(),
+            Some(script) => script.text.point(found, hazard.offset).to_string(),
             None => found.to_string(),
         }
     }

@@ -364,10 +364,10 @@ impl<J: Journal> Driver<'_, J> {
 }
 
 pub(crate) async fn write_mark(live: &Live, mark: &Mark, mirror: &Mirror) -> Result<(), Halt> {
-    match live.scribe.mark(&live.session.client, mark, mirror).await.map_err(Fault::from)? {
-        1 => Ok(()),
-        _ => Err(Fault::Refused(Box::new(flight::unwitnessed())).into()),
+    if live.scribe.mark(&live.session.client, mark, mirror).await.map_err(Fault::from)? != 1 {
+        return Err(Fault::Refused(Box::new(flight::unwitnessed())).into());
     }
+    Ok(live.scribe.keeper.keep(&live.session.client, mark).await?)
 }
 
 /// Why the parts did not go on.
@@ -413,5 +413,5 @@ pub(crate) fn settings_before(script: &Script, part: u32) -> String {
 
 /// Checksum over the tokens of one part: how a later run knows that a part it finds done is the one it has.
 pub(crate) fn part_tokens(script: &Script, part: &Part) -> Digest {
-    crate::sql::tokens_digest(&script.text, script.statements_of(part))
+    script.tokens_of(script.statements_of(part))
 }

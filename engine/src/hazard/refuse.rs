@@ -40,7 +40,8 @@ fn refusal(script: &Script, finding: &Finding) -> Diagnostic {
     let allow =
         format!("to accept it, write in the header: -- Allow: {}({}) -- \"reason\"", finding.hazard, finding.object);
     let help = if finding.safe_form.is_empty() { allow } else { format!("instead: {}; {allow}", finding.safe_form) };
-    Diagnostic::error("ME433", script.file.clone(), message).at(&script.text, finding.offset).help(help)
+    let refused = Diagnostic::error("ME433", script.file.clone(), message).help(help);
+    script.text.point(refused, finding.offset)
 }
 
 #[cfg(test)]

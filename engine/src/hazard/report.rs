@@ -181,9 +181,8 @@ impl Entry {
 }
 
 fn place(script: &Script, offset: usize) -> (Position, Option<String>) {
-    let position = Position::of(&script.text, offset);
-    let line = script.text.split('\n').nth(position.line.saturating_sub(1) as usize);
-    (position, line.map(|line| line.trim_end_matches('\r').to_owned()))
+    let found = script.text.point(Diagnostic::error("", "", ""), offset);
+    (found.position.unwrap_or(Position::START), found.line_text)
 }
 
 fn entry(script: &Script, finding: &Finding) -> Entry {

@@ -42,7 +42,7 @@ pub fn untied(migrations: &[Tied<'_>]) -> Vec<Diagnostic> {
                     let message = format!("{object} comes from {maker}, which this migration does not depend on");
                     let warning = Diagnostic::warning("ME626", migration.up.file.clone(), message);
                     let place = statement.text.range().start;
-                    found.push(warning.at(&migration.up.text, place).help(format!("-- Requires: {maker}")));
+                    found.push(migration.up.text.point(warning, place).help(format!("-- Requires: {maker}")));
                 }
             }
         }

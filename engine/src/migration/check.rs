@@ -1,5 +1,6 @@
 //! Collects what is wrong with one file.
 
+use super::text::Text;
 use crate::diag::{Diagnostic, Severity};
 
 /// Findings beyond this many in one file are counted, not kept.
@@ -8,13 +9,13 @@ const MAX_FINDINGS: usize = 100;
 /// The findings of one file. Keeps all of them up to a limit, because each costs a pass over the text.
 pub(super) struct Report<'t> {
     file: &'t str,
-    text: &'t str,
+    text: &'t Text,
     found: Vec<Diagnostic>,
     left_out: usize,
 }
 
 impl<'t> Report<'t> {
-    pub(super) fn new(file: &'t str, text: &'t str) -> Self {
+    pub(super) fn new(file: &'t str, text: &'t Text) -> Self {
         Self { file, text, found: Vec::new(), left_out: 0 }
     }
 
@@ -31,7 +32,7 @@ impl<'t> Report<'t> {
             self.left_out += 1;
             return;
         }
-        let mut diagnostic = Diagnostic::error(code, self.file, message).at(self.text, offset as usize);
+        let mut diagnostic = self.text.point(Diagnostic::error(code, self.file, message), offset as usize);
         diagnostic.severity = severity;
         diagnostic.help = help.map(ToOwned::to_owned);
         self.found.push(diagnostic);

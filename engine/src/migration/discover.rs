@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::script::{Script, parse_script};
+use super::script::{Script, parse_owned, parse_streamed};
+use super::text::Text;
 use crate::diag::Diagnostic;
 use crate::id::MigrationId;
 
@@ -102,9 +103,9 @@ fn bad(why: &str, help: &str) -> FileName {
 
 /// Reads one file. `content` is its bytes, or why they could not be read.
 ///
-/// Codes: ME101 unreadable, ME102 no name of a migration, and those of [`parse_script`].
+/// Codes: ME101 unreadable, ME102 no name of a migration, and those of [`parse_script`](super::parse_script).
 #[must_use]
-pub fn read_file(path: &str, content: Result<&[u8], &str>) -> ReadFile {
+pub fn read_file(path: &str, content: Result<Vec<u8>, &str>) -> ReadFile {
     let name = FileName::of(path);
     let mut file = ReadFile { path: path.to_owned(), name, script: None, found: Vec::new() };
     match (&file.name, content) {
@@ -116,9 +117,16 @@ pub fn read_file(path: &str, content: Result<&[u8], &str>) -> ReadFile {
         (FileName::Script { .. }, Err(why)) => {
             file.found.push(Diagnostic::error("ME101", path, format!("cannot read the file: {why}")));
         }
-        (FileName::Script { .. }, Ok(bytes)) => (file.script, file.found) = parse_script(path, bytes),
+        (FileName::Script { .. }, Ok(bytes)) => (file.script, file.found) = parse_owned(path, bytes),
     }
     file
+}
+
+/// Reads one file of which parts are not in memory. Nothing where it has to be: see [`read_file`].
+#[must_use]
+pub fn read_streamed(path: &str, text: Text) -> Option<ReadFile> {
+    let (script, found) = parse_streamed(path, text)?;
+    Some(ReadFile { path: path.to_owned(), name: FileName::of(path), script, found })
 }
 
 /// Puts files together. Migrations come in (number, id) order; diagnostics in the order of the paths. A migration with
@@ -158,7 +166,7 @@ pub fn merge(mut files: Vec<ReadFile>) -> (Vec<Migration>, Vec<Diagnostic>) {
 #[must_use]
 pub fn discover(files: Vec<(String, Result<Vec<u8>, String>)>) -> (Vec<Migration>, Vec<Diagnostic>) {
     let read = files.into_iter().map(|(path, content)| match content {
-        Ok(bytes) => read_file(&path, Ok(&bytes)),
+        Ok(bytes) => read_file(&path, Ok(bytes)),
         Err(why) => read_file(&path, Err(&why)),
     });
     merge(read.collect())

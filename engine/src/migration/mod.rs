@@ -5,6 +5,9 @@ mod chunk;
 mod directive;
 mod discover;
 mod header;
+mod intake;
+#[cfg(test)]
+mod intake_tests;
 mod key;
 mod parts;
 mod reference;
@@ -12,14 +15,17 @@ mod script;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod text;
 mod value;
 
 pub use chunk::{Chunk, OTHER_KEY, changes_key};
 pub use directive::{Directive, DirectiveKey};
-pub use discover::{FileName, Migration, ReadFile, ScriptKind, discover, merge, read_file};
+pub use discover::{FileName, Migration, ReadFile, ScriptKind, discover, merge, read_file, read_streamed};
 pub use header::{Header, Located, TransactionMode};
+pub use intake::{Bounds, Intake};
 pub use parts::{Part, PartKind};
 pub use reference::{MigrationRef, ResolveError};
-pub use script::{Script, parse_script};
+pub use script::{Script, parse_owned, parse_script, parse_streamed};
 pub use shape::Place;
+pub use text::{Block, Data, Source, Text};
 pub use value::{Allowance, parse_duration};

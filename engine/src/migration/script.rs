@@ -7,6 +7,7 @@ use super::directive::{self, Directive, DirectiveKey};
 use super::discover::{FileName, ScriptKind};
 use super::header::{self, Header};
 use super::parts::{self, Part, PartKind};
+use super::text::{Data, Text};
 use super::value;
 use crate::diag::Diagnostic;
 use crate::id::Digest;
@@ -17,8 +18,8 @@ use crate::sql::{self, Command, Lexer, MAX_FILE_LEN, Span, Split, Statement, Tok
 pub struct Script {
     /// The file, as given.
     pub file: String,
-    /// The text without a byte order mark, otherwise as in the file. All spans refer to it.
-    pub text: Arc<str>,
+    /// The text without a byte order mark, otherwise as in the file, less what stayed there. All spans refer to it.
+    pub text: Text,
     /// What its header says.
     pub header: Header,
     /// Its statements, transaction control included.
@@ -53,8 +54,14 @@ impl Script {
 
     /// The data of one of its `COPY … FROM stdin` statements.
     #[must_use]
-    pub fn copy_data(&self, statement: &Statement) -> Option<&str> {
-        statement.copy_data.map(|span| span.of(&self.text))
+    pub fn copy_data(&self, statement: &Statement) -> Option<Data<'_>> {
+        statement.copy_data.map(|span| self.text.data(span))
+    }
+
+    /// Checksum over the significant tokens of some of its statements.
+    #[must_use]
+    pub fn tokens_of(&self, statements: &[Statement]) -> Digest {
+        tokens(&self.text, statements)
     }
 
     /// The statements of a part.
@@ -95,35 +102,77 @@ impl Script {
 /// Codes: ME106 invalid UTF-8, ME107 NUL byte, ME109 too large, and those of the header, lexer and parts.
 #[must_use]
 pub fn parse_script(file: &str, bytes: &[u8]) -> (Option<Script>, Vec<Diagnostic>) {
+    parse_owned(file, bytes.to_vec())
+}
+
+/// As [`parse_script`], where the bytes are not needed any more: they become the script's text without being copied.
+#[must_use]
+pub fn parse_owned(file: &str, mut bytes: Vec<u8>) -> (Option<Script>, Vec<Diagnostic>) {
     if bytes.len() > MAX_FILE_LEN {
         return (None, vec![Diagnostic::error("ME109", file, "the file is larger than 4 GiB")]);
     }
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
-        Err(error) => return (None, vec![invalid_utf8(file, bytes, error.valid_up_to())]),
-    };
+    // What is wrong is told with the mark counted, as an editor of bytes would.
+    let marked = bytes.starts_with("\u{feff}".as_bytes());
+    if let Err(error) = std::str::from_utf8(&bytes) {
+        return (None, vec![invalid_utf8(file, &bytes, error.valid_up_to())]);
+    }
+    if marked {
+        bytes.drain(.."\u{feff}".len());
+    }
+    // invariant: checked above
+    let text = Text::Held(Arc::new(String::from_utf8(bytes).unwrap_or_default()));
+    let content = sql::data_digest(&text); // without another mark behind the first, which is content
+    parse_text(file, text, content)
+}
+
+/// Reads a script whose data stayed in the file. Nothing where the blocks that were left there are not those of its
+/// statements: then it has to be held whole.
+#[must_use]
+pub fn parse_streamed(file: &str, text: Text) -> Option<(Option<Script>, Vec<Diagnostic>)> {
+    let source = text.source()?.clone();
+    if usize::try_from(source.end).map_or(true, |end| end > MAX_FILE_LEN) {
+        return None;
+    }
+    let blocks: Vec<usize> = source.left.iter().map(|block| block.at).collect();
+    let (script, found) = parse_text(file, text, source.content);
+    if let Some(script) = &script {
+        let empty = script.statements.iter().filter_map(|statement| statement.copy_data.filter(|data| data.is_empty()));
+        let mut places = empty.map(|data| data.range().start);
+        // Each block is the data of one statement, in the same order; other statements may have none.
+        if !blocks.iter().all(|block| places.any(|place| place == *block)) {
+            return None;
+        }
+    }
+    script.is_some().then_some((script, found))
+}
+
+fn parse_text(file: &str, text: Text, content: Digest) -> (Option<Script>, Vec<Diagnostic>) {
     let name = FileName::of(file);
     let (id, kind) = match &name {
         FileName::Script { id, kind } => (Some(id), *kind),
         _ => (None, ScriptKind::Forward),
     };
-    let (header, found) = header::parse(file, text, id);
-    let mut report = Report::new(file, text);
+    let (header, found) = header::parse(file, &text, id);
+    let mut report = Report::new(file, &text);
     report.extend(found);
-    let Split { statements, tail, problems, problems_left_out } = sql::split(text);
+    let Split { mut statements, tail, problems, problems_left_out } = sql::split(&text);
+    for statement in &mut statements {
+        let more = text.lines_before(statement.text.range().start);
+        statement.position.line = statement.position.line.saturating_add(more);
+    }
     for problem in &problems {
         report.error(problem.kind.code(), problem.at, problem.kind.to_string(), problem.kind.help());
     }
     report.leave_out(problems_left_out);
-    nul_inside(text, &problems, &mut report);
-    check_directives(text, &statements, tail, &mut report);
+    nul_inside(&text, &problems, &mut report);
+    check_directives(&text, &statements, tail, &mut report);
     let parts = if !problems.is_empty() {
         Vec::new() // What follows a broken string is no statement, so its transactions tell nothing.
     } else {
-        parts::divide(text, &statements, header.transaction, &mut report)
+        parts::divide(&text, &statements, header.transaction, &mut report)
     };
     match kind {
-        ScriptKind::Verify => check_read_only(text, &statements, &mut report),
+        ScriptKind::Verify => check_read_only(&text, &statements, &mut report),
         ScriptKind::Forward if statements.is_empty() && !report.has_errors() && id.is_some() => {
             report.warning("ME159", 0, "the migration holds no statement", None);
         }
@@ -132,16 +181,17 @@ pub fn parse_script(file: &str, bytes: &[u8]) -> (Option<Script>, Vec<Diagnostic
     if report.has_errors() {
         return (None, report.into_diagnostics());
     }
-    let script = Script {
-        file: file.to_owned(),
-        text: Arc::from(text),
-        content: sql::content_digest(text),
-        tokens: sql::tokens_digest(text, &statements),
-        header,
-        statements,
-        parts,
-    };
-    (Some(script), report.into_diagnostics())
+    let found = report.into_diagnostics();
+    let tokens = tokens(&text, &statements);
+    let script = Script { file: file.to_owned(), content, tokens, header, statements, parts, text };
+    (Some(script), found)
+}
+
+fn tokens(text: &Text, statements: &[Statement]) -> Digest {
+    sql::tokens_digest_with(text, statements, |span| match text.data(span) {
+        Data::Held(data) => sql::data_digest(data),
+        Data::Left(_, block) => block.digest,
+    })
 }
 
 /// Says where the first bad byte stands; line and column are of the text before it.

@@ -75,7 +75,7 @@ fn a_part_knows_its_text_and_the_settings_before_it() {
     assert_eq!(sql, [Some("set search_path = a"), Some("select 1 ; -- c\n select 2"), None]);
     let before: Vec<_> = script.settings_before(2).iter().map(|one| script.sql(one)).collect();
     assert_eq!(before, ["set search_path = a"]);
-    assert_eq!(script.copy_data(&script.statements[5]), Some("1\n"));
+    assert_eq!(script.copy_data(&script.statements[5]), Some(Data::Held("1\n")));
 }
 
 #[test]

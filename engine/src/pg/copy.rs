@@ -3,13 +3,15 @@
 
 use bytes::Bytes;
 use futures_util::SinkExt as _;
-use tokio_postgres::CopyInSink;
+use tokio_postgres::{Client, CopyInSink};
 
-use super::failure::{Fault, fault};
+use super::again::Again;
+use super::failure::{Fault, Site, fault};
 use super::flight::{Cargo, Gauge, Group, group, says_false, untrue, unwitnessed};
 use super::send::{ask, send};
 use super::session::Session;
 use super::witness::Scribe;
+use crate::migration::Data;
 
 /// Data sent at once, in bytes.
 const CHUNK: usize = 256 * 1024;
@@ -38,7 +40,7 @@ pub(crate) async fn carry(session: &Session, scribe: &Scribe, cargo: &Cargo<'_>)
     if let Some(verify) = cargo.verify {
         plain(session, "SAVEPOINT migengine_verify; SET TRANSACTION READ ONLY").await?;
         for statement in &verify.statements {
-            let site = super::failure::Site::of(verify, statement);
+            let site = Site::of(verify, statement);
             let sent = ask(client, statement.sql(&verify.text)).await?;
             let answer = sent.answer().await.map_err(|(_, error)| fault(&error, Some(site)))?;
             if says_false(&answer.first_column) {
@@ -49,10 +51,11 @@ pub(crate) async fn carry(session: &Session, scribe: &Scribe, cargo: &Cargo<'_>)
     }
     let closing = super::flight::closing_of(session, cargo);
     let closed = ask(client, &closing).await?.answer().await.map_err(|(_, error)| fault(&error, None))?;
-    match scribe.mark(client, cargo.mark, cargo.mirror).await? {
-        1 => Ok(Gauge::read(rows, &opened.first_column, &closed.first_column)),
-        _ => Err(Fault::Refused(Box::new(unwitnessed()))),
+    if scribe.mark(client, cargo.mark, cargo.mirror).await? != 1 {
+        return Err(Fault::Refused(Box::new(unwitnessed())));
     }
+    scribe.keeper.keep(client, cargo.mark).await?;
+    Ok(Gauge::read(rows, &opened.first_column, &closed.first_column))
 }
 
 async fn plain(session: &Session, sql: &str) -> Result<(), Fault> {
@@ -60,13 +63,32 @@ async fn plain(session: &Session, sql: &str) -> Result<(), Fault> {
     sent.answer().await.map(|_| ()).map_err(|(_, error)| fault(&error, None))
 }
 
-async fn copy(session: &Session, group: &Group<'_>, data: &str) -> Result<u64, Fault> {
-    let site = group.site(0);
+async fn copy(session: &Session, group: &Group<'_>, data: Data<'_>) -> Result<u64, Fault> {
+    pour(&session.client, group.text(), data, group.site(0)).await
+}
+
+/// Runs a COPY and sends its data. Returns how many rows it made. Where the data are not those that were planned, the
+/// COPY fails, and its transaction with it.
+pub(crate) async fn pour(client: &Client, sql: &str, data: Data<'_>, site: Site<'_>) -> Result<u64, Fault> {
     let wrong = |error: tokio_postgres::Error| fault(&error, Some(site));
-    let sink: CopyInSink<Bytes> = session.client.copy_in(group.text()).await.map_err(wrong)?;
+    let sink: CopyInSink<Bytes> = client.copy_in(sql).await.map_err(wrong)?;
     tokio::pin!(sink);
-    for chunk in data.as_bytes().chunks(CHUNK) {
-        sink.send(Bytes::copy_from_slice(chunk)).await.map_err(wrong)?;
+    match data {
+        Data::Held(data) => {
+            for chunk in data.as_bytes().chunks(CHUNK) {
+                sink.send(Bytes::copy_from_slice(chunk)).await.map_err(wrong)?;
+            }
+        }
+        Data::Left(source, block) => {
+            let placed = |fault| match fault {
+                Fault::Refused(failure) => Fault::Refused(Box::new(site.place(*failure))),
+                lost @ Fault::Lost(_) => lost,
+            };
+            let mut file = Again::block(source, block).await.map_err(placed)?;
+            while let Some(chunk) = file.next(CHUNK).await.map_err(placed)? {
+                sink.send(Bytes::from(chunk)).await.map_err(wrong)?;
+            }
+        }
     }
     sink.finish().await.map_err(wrong)
 }

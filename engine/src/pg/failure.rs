@@ -1,7 +1,6 @@
 //! From a driver's error to what we know: refused (certainly no effect) or lost (unknown).
 
 use super::sqlstate::{Lost, ServerError};
-use crate::diag::Position;
 use crate::migration::Script;
 use crate::run::failure::Failure;
 use crate::sql::Statement;
@@ -69,7 +68,7 @@ impl<'a> Site<'a> {
             .or(self.statement);
         let offset = exact.or(statement.map(|statement| statement.text.start as usize));
         if let Some(offset) = offset {
-            let position = Position::of(text, offset);
+            let position = self.script.text.position(offset);
             failure.line = Some(position.line);
             failure.column = Some(position.column);
         }

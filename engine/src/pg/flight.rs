@@ -13,7 +13,7 @@ use super::witness::{Mark, Mirror, Scribe};
 use crate::guard::Case;
 use crate::hazard::{LockOn, ObjectLock};
 use crate::id::Epoch;
-use crate::migration::{Part, PartKind, Script};
+use crate::migration::{Data, Part, PartKind, Script};
 use crate::run::failure::Failure;
 use crate::sql::Statement;
 
@@ -271,9 +271,8 @@ impl<'a> Group<'a> {
     }
 
     /// The COPY data behind its only statement, if it has some.
-    pub(crate) fn copy_data(&self) -> Option<&'a str> {
-        let statement = self.statements.first()?;
-        statement.copy_data.as_ref().map(|span| span.of(&self.script.text))
+    pub(crate) fn copy_data(&self) -> Option<Data<'a>> {
+        self.script.copy_data(self.statements.first()?)
     }
 
     /// Where an error came from, by how many statements of the group were completed before it.

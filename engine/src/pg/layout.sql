@@ -74,6 +74,15 @@ CREATE TABLE {schema}.history (
 );
 COMMENT ON TABLE {schema}.history IS 'What is in effect: one row a migration, written in the migration''s own transaction';
 
+-- Not logged: what stands here is gone, or in the history, at the end of the transaction that wrote it.
+CREATE UNLOGGED TABLE {schema}.piece (
+    id     text NOT NULL,
+    number integer NOT NULL,
+    text   text NOT NULL,
+    PRIMARY KEY (id, number)
+);
+COMMENT ON TABLE {schema}.piece IS 'Pieces of a long script on their way into the history; always empty to anybody else';
+
 CREATE TABLE {schema}.reversed (
     LIKE {schema}.history,
     reversed_by text NOT NULL,

@@ -20,13 +20,12 @@ pub async fn records(client: &Client, schema: &SchemaName, run: RunId) -> Result
     }
 }
 
-/// The SQL that the history keeps of one migration.
+/// The SQL that the history keeps of one migration, but for the forward script: nobody runs that from here, and it may be
+/// very long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptScripts {
     /// The migration.
     pub id: MigrationId,
-    /// Forward.
-    pub up: String,
     /// Reverse.
     pub down: Option<String>,
     /// Checks.
@@ -45,7 +44,7 @@ pub async fn kept_scripts(
     ids: &[MigrationId],
 ) -> Result<Vec<KeptScripts>, ReadError> {
     let sql = schema.fill(
-        "SELECT id, up_sql, down_sql, verify_sql, header FROM {schema}.history \
+        "SELECT id, down_sql, verify_sql, header FROM {schema}.history \
          WHERE id = ANY ($1) OR cardinality($1) = 0 ORDER BY position",
     );
     let ids: Vec<&str> = ids.iter().map(MigrationId::as_str).collect();
@@ -62,10 +61,9 @@ pub async fn kept_scripts(
                     schema: schema.quoted().to_owned(),
                     what: error.to_string(),
                 })?,
-                up: row.try_get(1)?,
-                down: row.try_get(2)?,
-                verify: row.try_get(3)?,
-                header: row.try_get(4)?,
+                down: row.try_get(1)?,
+                verify: row.try_get(2)?,
+                header: row.try_get(3)?,
             })
         })
         .collect()

@@ -1,6 +1,7 @@
 //! The shell towards PostgreSQL: it does what the pure part decided, and reports what it saw.
 
 pub mod afar;
+pub(crate) mod again;
 pub mod audit;
 pub mod catalog;
 pub mod chunk;
@@ -10,6 +11,7 @@ pub(crate) mod failure;
 pub mod fingerprint;
 pub(crate) mod flight;
 pub(crate) mod guard;
+pub(crate) mod kept;
 pub mod layout;
 pub mod lock;
 pub mod mirror;

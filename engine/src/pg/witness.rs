@@ -1,12 +1,12 @@
 //! The witness: the history row, and the run's mirror, written in the same transaction as what they bear witness to.
 
-use std::sync::Arc;
-
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Statement};
 
+use super::kept::Keeper;
 use super::layout::SchemaName;
 use crate::id::{Digest, Epoch, MigrationId, RunId, Timestamp};
+use crate::migration::Text;
 use crate::run::event::Recorded;
 use crate::run::journal::Sealed;
 use crate::run::state::{Rest, RunState};
@@ -25,11 +25,11 @@ pub struct Testimony {
     /// Its header, as JSON.
     pub header: String,
     /// Forward SQL.
-    pub up_sql: Arc<str>,
+    pub up_sql: Text,
     /// Reverse SQL.
-    pub down_sql: Option<Arc<str>>,
+    pub down_sql: Option<Text>,
     /// Verify SQL.
-    pub verify_sql: Option<Arc<str>>,
+    pub verify_sql: Option<Text>,
 }
 
 /// Journal records that the database does not have yet, in columns.
@@ -115,6 +115,7 @@ pub struct Scribe {
     mirror: Statement,
     state: Statement,
     append: String,
+    pub(crate) keeper: Keeper,
 }
 
 /// Longest piece of a script that travels in one message, in bytes. A message is held in memory about twice.
@@ -207,7 +208,8 @@ impl Scribe {
             client.prepare_typed(&mirror, &MIRROR_TYPES),
             client.prepare_typed(&state, &state_types),
         )?;
-        Ok(Self { run, epoch, applied, parts, gone, mirror, state, append })
+        let keeper = Keeper::new(schema);
+        Ok(Self { run, epoch, applied, parts, gone, mirror, state, append, keeper })
     }
 
     /// Writes a mark and the mirror in the transaction that is open. Zero rows means that the row was not in a state
@@ -222,7 +224,7 @@ impl Scribe {
         match mark {
             Mark::Applied { testimony: t, attempt, duration_us, since } => {
                 let attempt = i32::try_from(*attempt).unwrap_or(i32::MAX);
-                let (up_sql, rest) = pieces(&t.up_sql);
+                let (up_sql, rest) = pieces(t.up_sql.beginning());
                 let written = client
                     .execute(
                         &self.applied,
@@ -257,7 +259,7 @@ impl Scribe {
                 let done = i32::try_from(*done).unwrap_or(i32::MAX);
                 let state = if *undoing { "undoing" } else { "begun" };
                 // The whole text comes with the row that says applied; until then only its beginning is kept.
-                let (up_sql, _) = pieces(&t.up_sql);
+                let (up_sql, _) = pieces(t.up_sql.beginning());
                 client
                     .execute(
                         &self.parts,

@@ -167,7 +167,7 @@ impl Reader {
         self.asks.tables.insert(table.clone());
         self.asks.rows.push(Ask {
             file: script.file.clone(),
-            position: Position::of(&script.text, offset),
+            position: script.text.position(offset),
             table: table.clone(),
             hint: self.anything || self.changed.contains(table),
             condition,
@@ -223,7 +223,7 @@ impl Reader {
     fn owns(&mut self, script: &Script, offset: usize, table: &QualifiedName) {
         if !self.context.is_fresh(table) {
             self.asks.tables.insert(table.clone());
-            let place = (script.file.clone(), Position::of(&script.text, offset));
+            let place = (script.file.clone(), script.text.position(offset));
             self.asks.owned.entry(table.clone()).or_insert(place);
         }
     }

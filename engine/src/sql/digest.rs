@@ -3,21 +3,73 @@
 use sha2::{Digest as _, Sha256};
 
 use super::statement::Statement;
+use super::token::Span;
 use crate::id::Digest;
 
-/// Checksum over the bytes, with CRLF counted as LF and without a byte order mark: a checkout on another system is the
-/// same script.
+/// A checksum over text that comes in stretches, with CRLF counted as LF: a checkout on another system is the same script.
+#[derive(Debug, Clone, Default)]
+pub struct Hasher {
+    sha: Sha256,
+    /// The last stretch ended with a CR, which counts unless an LF comes next.
+    cr: bool,
+}
+
+impl Hasher {
+    /// Takes the next stretch. Where stretches end makes no difference.
+    pub fn take(&mut self, bytes: &[u8]) {
+        let Some(first) = bytes.first() else { return };
+        if std::mem::take(&mut self.cr) && *first != b'\n' {
+            self.sha.update(b"\r");
+        }
+        let mut rest = bytes;
+        while let Some(at) = memchr::memchr(b'\r', rest) {
+            let (before, from) = rest.split_at(at);
+            self.sha.update(before);
+            rest = from.get(1..).unwrap_or_default();
+            match rest.first() {
+                Some(b'\n') => {}
+                Some(_) => self.sha.update(b"\r"),
+                None => self.cr = true,
+            }
+        }
+        self.sha.update(rest);
+    }
+
+    /// The checksum over all that was taken.
+    #[must_use]
+    pub fn finish(mut self) -> Digest {
+        if self.cr {
+            self.sha.update(b"\r");
+        }
+        Digest::from_bytes(self.sha.finalize().into())
+    }
+}
+
+/// Checksum over the bytes, with CRLF counted as LF and without a byte order mark.
 #[must_use]
 pub fn content_digest(text: &str) -> Digest {
-    let mut hasher = Sha256::new();
-    normalised(text.strip_prefix('\u{feff}').unwrap_or(text), |bytes| hasher.update(bytes));
-    Digest::from_bytes(hasher.finalize().into())
+    data_digest(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// The same for the data of a COPY, where a byte order mark is data.
+#[must_use]
+pub fn data_digest(text: &str) -> Digest {
+    let mut hasher = Hasher::default();
+    hasher.take(text.as_bytes());
+    hasher.finish()
 }
 
 /// Checksum over what the server is made to do: the significant tokens of each statement and its COPY data. Comments,
 /// white space and empty statements do not count; nor does a `;` behind the last statement.
 #[must_use]
 pub fn tokens_digest(text: &str, statements: &[Statement]) -> Digest {
+    tokens_digest_with(text, statements, |span| data_digest(span.of(text)))
+}
+
+/// The same where data may not stand in the text: `data` says the checksum of a block, by its place in the text. A block
+/// counts by its checksum, so that it never has to be held.
+#[must_use]
+pub fn tokens_digest_with(text: &str, statements: &[Statement], data: impl Fn(Span) -> Digest) -> Digest {
     let mut hasher = Sha256::new();
     let mut piece = |written: &str| {
         let mut len = 0_u64;
@@ -30,8 +82,8 @@ pub fn tokens_digest(text: &str, statements: &[Statement]) -> Digest {
             piece(token.span.of(text));
         }
         piece(";");
-        if let Some(data) = statement.copy_data {
-            piece(data.of(text));
+        if let Some(span) = statement.copy_data {
+            piece(&data(span).to_string());
         }
     }
     Digest::from_bytes(hasher.finalize().into())

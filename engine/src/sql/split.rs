@@ -40,6 +40,55 @@ pub fn split_with(text: &str, standard_strings: bool) -> Split {
     splitter.finish()
 }
 
+/// How quotes are read at a place between two statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Strings {
+    /// The value of `standard_conforming_strings`.
+    now: bool,
+    /// The session's, while `SET LOCAL` or an open transaction may take the current one back.
+    session: bool,
+}
+
+impl Strings {
+    /// As a session begins.
+    pub(crate) const START: Self = Self { now: true, session: true };
+}
+
+/// What is certain about a text that goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// Up to here statements are complete, whatever comes behind the text.
+    pub(crate) upto: usize,
+    /// How quotes are read there.
+    pub(crate) strings: Strings,
+    /// Where the data begins of a COPY behind that, when it is long, or its end is not in the text.
+    pub(crate) data: Option<usize>,
+}
+
+/// Splits the beginning of a text of which the end is not known, up to data of at least `long` bytes.
+pub(crate) fn settle(text: &str, strings: Strings, long: usize) -> Settled {
+    let mut splitter = Splitter::new(text, strings.now);
+    splitter.session_strings = strings.session;
+    let mut settled = Settled { upto: 0, strings, data: None };
+    while let Some(token) = splitter.lexer.next() {
+        splitter.take(token);
+        let Some(statement) = splitter.out.statements.pop() else { continue };
+        let upto = splitter.lexer.offset();
+        let whole_lines = |upto: usize| text.as_bytes().get(..upto).is_some_and(|before| before.ends_with(b"\n"));
+        match statement.copy_data {
+            // The text ends in the line of the `;`, or before the line that ends the data.
+            Some(data) if !whole_lines(data.range().start) => return settled,
+            Some(data) if data.range().end == upto || !whole_lines(upto) || data.len() >= long => {
+                return Settled { data: Some(data.range().start), ..settled };
+            }
+            _ => {}
+        }
+        let strings = Strings { now: splitter.lexer.standard_strings(), session: splitter.session_strings };
+        settled = Settled { upto, strings, data: None };
+    }
+    settled
+}
+
 struct Splitter<'t> {
     text: &'t str,
     lexer: Lexer<'t>,

@@ -2,11 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures_util::SinkExt as _;
-use tokio_postgres::CopyInSink;
-
 use crate::migration::{Part, PartKind, Script};
+use crate::pg::copy::pour;
 use crate::pg::failure::{Fault, Site, fault};
 use crate::pg::flight::{RESET, says_false, untrue};
 use crate::pg::send::ask;
@@ -46,9 +43,6 @@ pub(super) struct Runner<'a> {
     pub(super) limit: Duration,
 }
 
-/// Data sent at once, in bytes.
-const CHUNK: usize = 256 * 1024;
-
 /// How long a statement that was cancelled may still take.
 const MERCY: Duration = Duration::from_secs(5);
 
@@ -64,8 +58,16 @@ impl Runner<'_> {
         site: Option<Site<'_>>,
         work: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, Broken> {
+        self.bounded(site, async { work.await.map_err(|error| fault(&error, site)) }).await
+    }
+
+    async fn bounded<T>(
+        &self,
+        site: Option<Site<'_>>,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Broken> {
         tokio::pin!(work);
-        let broken = |error: &tokio_postgres::Error| match fault(error, site) {
+        let broken = |fault: Fault| match fault {
             Fault::Refused(failure) => Broken::Refused(self.explained(failure)),
             Fault::Lost(message) => {
                 let what = format!("the session ended while this ran: {message}");
@@ -75,7 +77,7 @@ impl Runner<'_> {
         };
         // The server's own limit comes first where it is in force; its message names the statement as well.
         match tokio::time::timeout(self.limit + MERCY, &mut work).await {
-            Ok(result) => result.map_err(|error| broken(&error)),
+            Ok(result) => result.map_err(broken),
             Err(_) => {
                 let _ignored = self.session.cancel.cancel().await;
                 let failure = Failure::own("ME604", self.too_long());
@@ -222,21 +224,12 @@ impl Runner<'_> {
     }
 
     async fn statement(&self, script: &Script, statement: &Statement) -> Result<(), Broken> {
-        let site = Some(Site::of(script, statement));
+        let site = Site::of(script, statement);
         let sql = statement.sql(&script.text);
         match script.copy_data(statement) {
-            Some(data) => self.limited(site, self.copy(sql, data)).await,
-            None => self.limited(site, self.session.client.batch_execute(sql)).await,
+            Some(data) => self.bounded(Some(site), pour(&self.session.client, sql, data, site)).await.map(|_| ()),
+            None => self.limited(Some(site), self.session.client.batch_execute(sql)).await,
         }
-    }
-
-    async fn copy(&self, sql: &str, data: &str) -> Result<(), tokio_postgres::Error> {
-        let sink: CopyInSink<Bytes> = self.session.client.copy_in(sql).await?;
-        tokio::pin!(sink);
-        for chunk in data.as_bytes().chunks(CHUNK) {
-            sink.send(Bytes::copy_from_slice(chunk)).await?;
-        }
-        sink.finish().await.map(|_| ())
     }
 
     /// The checks of a verify script; leaves nothing behind.
