@@ -181,7 +181,19 @@ fn assemble(messages: &[SimpleQueryMessage]) -> Result<Schema, FingerprintError>
             return Err(FingerprintError::Row(format!("{key} came twice")));
         }
     }
+    close_ranks(&mut schema);
     Ok(schema)
+}
+
+/// Dropped columns leave their numbers behind; a place counts those that are there.
+fn close_ranks(schema: &mut Schema) {
+    let mut placed: Vec<_> = schema.objects.iter_mut().filter(|(_, object)| object.position.is_some()).collect();
+    placed.sort_by(|(a, one), (b, other)| (a.kind, &a.parent, one.position).cmp(&(b.kind, &b.parent, other.position)));
+    for relation in placed.chunk_by_mut(|(a, _), (b, _)| (a.kind, &a.parent) == (b.kind, &b.parent)) {
+        for ((_, object), place) in relation.iter_mut().zip(1..) {
+            object.position = Some(place);
+        }
+    }
 }
 
 fn address(row: &SimpleQueryRow, places: &Places) -> Result<Option<Address>, FingerprintError> {

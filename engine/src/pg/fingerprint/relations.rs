@@ -13,7 +13,8 @@ fn relations(dialect: &Dialect<'_>) -> String {
     format!(
         "SELECT {row}, c.relowner::regrole AS owner, {unlogged} AS unlogged, \
          NULLIF(m.amname, 'heap') AS \"access method\", s.spcname AS tablespace, {options} AS options, \
-         {toast} AS \"toast options\", CASE WHEN c.relkind IN ('v', 'f') THEN NULL \
+         CASE WHEN c.reltoastrelid <> 0 THEN (SELECT {toast} FROM pg_class t WHERE t.oid = c.reltoastrelid) END \
+         AS \"toast options\", CASE WHEN c.relkind IN ('v', 'f') THEN NULL \
          WHEN c.relreplident = 'n' THEN 'nothing' WHEN c.relreplident = 'f' THEN 'full' \
          WHEN c.relreplident = 'i' THEN 'index' END AS \"replica identity\", \
          CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END AS \"partition by\", \
@@ -24,7 +25,7 @@ fn relations(dialect: &Dialect<'_>) -> String {
          {rls} AS \"row security\", {forced} AS \"row security forced\", NULLIF(c.reloftype, 0)::regtype AS \"of type\", \
          CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END AS definition, \
          quote_ident(fs.srvname) AS server, {foreign_options} AS \"foreign options\", {acl} \
-         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_class t ON t.oid = c.reltoastrelid \
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          LEFT JOIN pg_am m ON m.oid = c.relam LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace \
          LEFT JOIN pg_foreign_table ft ON ft.ftrelid = c.oid LEFT JOIN pg_foreign_server fs ON fs.oid = ft.ftserver \
          WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {user} AND {own}",
@@ -55,7 +56,7 @@ fn columns(dialect: &Dialect<'_>) -> String {
     };
     format!(
         "SELECT 'column' AS kind, c.oid::regclass AS parent, quote_ident(a.attname) AS name, \
-         row_number() OVER (PARTITION BY c.oid ORDER BY a.attnum) AS position, 'pg_class'::regclass::oid AS class, \
+         a.attnum AS position, 'pg_class'::regclass::oid AS class, \
          c.oid, a.attnum AS sub, format_type(a.atttypid, a.atttypmod) AS type, \
          CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation END AS collation, \
          CASE WHEN c.relkind IN ('r', 'p', 'f') THEN CASE WHEN a.attnotnull THEN 'no' ELSE 'yes' END END AS nullable, \

@@ -1,6 +1,8 @@
 //! Schemas, extensions, languages, access methods, collations, conversions, privileges, comments and labels.
 
-use super::sql::{Dialect, FIRST_USER_OID, acl, acl_json, function, not_in_extension, qualified, row, sorted, yes};
+use super::sql::{
+    Dialect, FIRST_USER_OID, acl, acl_json, extension_members, function, not_in_extension, qualified, row, sorted, yes,
+};
 
 pub(super) fn statements(dialect: &Dialect<'_>) -> Vec<String> {
     vec![
@@ -79,7 +81,7 @@ fn collations(dialect: &Dialect<'_>) -> String {
          WHEN 'b' THEN 'builtin' ELSE c.collprovider::text END AS provider, {collate} AS \"lc_collate\", \
          {ctype} AS \"lc_ctype\", {locale} AS locale, {rules} AS rules, \
          CASE WHEN NOT c.collisdeterministic THEN 'no' END AS deterministic \
-         FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace WHERE {user} AND {own}",
+         FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace WHERE c.oid >= {FIRST_USER_OID} AND {user} AND {own}",
         row = row("'collation'", "NULL", &qualified("c.collname"), "pg_collation", "c.oid"),
         collate = libc_only("c.collcollate"),
         ctype = libc_only("c.collctype"),
@@ -144,15 +146,17 @@ fn changed_privileges() -> String {
         let name = format!(
             "(SELECT d.type || ' ' || d.identity FROM pg_identify_object('{class}'::regclass, {alias}.oid, 0) d)"
         );
-        let given = format!(
-            "EXISTS (SELECT FROM pg_depend e WHERE e.classid = '{class}'::regclass AND e.objid = {alias}.oid \
-             AND e.objsubid = 0 AND e.deptype = 'e')"
+        let given = format!("{alias}.oid IN {}", extension_members(class));
+        // What has no privileges of its own on either side is the same; it is told first, without a join.
+        let listed = format!(
+            "({acl} IS NOT NULL OR {alias}.oid IN (SELECT i.objoid FROM pg_init_privs i \
+             WHERE i.classoid = '{class}'::regclass AND i.objsubid = 0))"
         );
         format!(
             "SELECT 'privileges' AS kind, NULL AS parent, {name} AS name, {privileges} AS privileges \
              FROM {class} {alias} LEFT JOIN pg_init_privs i ON i.classoid = '{class}'::regclass \
-             AND i.objoid = {alias}.oid AND i.objsubid = 0 WHERE {acl} IS DISTINCT FROM i.initprivs AND {more} \
-             AND ({namespace} = 'pg_catalog'::regnamespace OR {given})",
+             AND i.objoid = {alias}.oid AND i.objsubid = 0 WHERE {listed} AND {acl} IS DISTINCT FROM i.initprivs \
+             AND {more} AND ({namespace} = 'pg_catalog'::regnamespace OR {given})",
             privileges = acl_json(object_type, &actual, &base, owner),
         )
     };
@@ -179,11 +183,16 @@ fn changed_privileges() -> String {
 /// is told apart by its text, as `pg_dump` does.
 pub(super) fn notes() -> Vec<String> {
     vec![
+        // Three statements in one: each finds its rows by an index, among thousands of comments of the server's own.
         format!(
             "SELECT 'note' AS kind, d.classoid AS class, d.objoid AS oid, d.objsubid AS sub, d.description AS comment \
-             FROM pg_description d WHERE d.objoid >= {FIRST_USER_OID} OR d.classoid = 'pg_extension'::regclass \
-             OR (d.classoid = 'pg_namespace'::regclass AND d.objoid = 2200 \
-             AND d.description <> 'standard public schema')"
+             FROM pg_description d WHERE d.objoid >= {FIRST_USER_OID} \
+             UNION ALL SELECT 'note', d.classoid, d.objoid, d.objsubid, d.description FROM pg_extension e \
+             JOIN pg_description d ON d.objoid = e.oid AND d.classoid = 'pg_extension'::regclass \
+             WHERE e.oid < {FIRST_USER_OID} \
+             UNION ALL SELECT 'note', d.classoid, d.objoid, d.objsubid, d.description FROM pg_description d \
+             WHERE d.objoid = 2200 AND d.classoid = 'pg_namespace'::regclass \
+             AND d.description <> 'standard public schema'"
         ),
         "SELECT 'note' AS kind, l.classoid AS class, l.objoid AS oid, l.objsubid AS sub, \
          'security label of ' || l.provider AS attribute, l.label AS value FROM pg_seclabel l"

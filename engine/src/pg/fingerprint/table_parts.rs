@@ -1,6 +1,6 @@
 //! What stands upon tables: constraints, indexes, statistics, rules, triggers, policies.
 
-use super::sql::{Dialect, not_in_extension, row, sorted, yes};
+use super::sql::{Dialect, FIRST_USER_OID, not_in_extension, row, sorted, yes};
 
 pub(super) fn statements(dialect: &Dialect<'_>) -> Vec<String> {
     vec![
@@ -13,15 +13,18 @@ pub(super) fn statements(dialect: &Dialect<'_>) -> Vec<String> {
     ]
 }
 
-/// Attributes of the index `i`, whose relation is `x`; they may be all NULL.
+/// Attributes of the index `i`, whose relation is `x`; they may be all NULL. Only expressions in an index can have
+/// statistics targets, and only a partition of an index is attached to one: all others are spared the look.
 fn index_attributes() -> String {
     format!(
         "CASE WHEN NOT i.indisvalid THEN 'no' END AS valid, {clustered} AS clustered, \
-         {replica} AS \"replica identity\", (SELECT s.spcname FROM pg_tablespace s WHERE s.oid = x.reltablespace) \
-         AS tablespace, CASE WHEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = x.oid AND a.attstattarget >= 0) \
+         {replica} AS \"replica identity\", CASE WHEN x.reltablespace <> 0 THEN \
+         (SELECT s.spcname FROM pg_tablespace s WHERE s.oid = x.reltablespace) END AS tablespace, \
+         CASE WHEN i.indexprs IS NOT NULL \
          THEN (SELECT string_agg(quote_ident(a.attname) || ' ' || a.attstattarget, ', ' ORDER BY a.attnum) \
          FROM pg_attribute a WHERE a.attrelid = x.oid AND a.attstattarget >= 0) END AS \"statistics targets\", \
-         (SELECT h.inhparent::regclass FROM pg_inherits h WHERE h.inhrelid = x.oid) AS \"attached to\"",
+         CASE WHEN x.relispartition THEN (SELECT h.inhparent::regclass FROM pg_inherits h WHERE h.inhrelid = x.oid) \
+         END AS \"attached to\"",
         clustered = yes("i.indisclustered"),
         replica = yes("i.indisreplident"),
     )
@@ -52,9 +55,9 @@ fn constraints(dialect: &Dialect<'_>) -> String {
 fn indexes(dialect: &Dialect<'_>) -> String {
     format!(
         "SELECT {row}, pg_get_indexdef(x.oid) AS definition, {index} \
-         FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class c ON c.oid = i.indrelid \
-         JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = x.oid AND k.conrelid = c.oid \
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_index i ON i.indrelid = c.oid \
+         JOIN pg_class x ON x.oid = i.indexrelid WHERE c.relkind IN ('r', 'p', 'm') \
+         AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = x.oid AND k.conrelid = c.oid \
          AND k.contype IN ('p', 'u', 'x')) AND {user} AND {own}",
         row = row("'index'", "c.oid::regclass", "x.oid::regclass", "pg_class", "x.oid"),
         index = index_attributes(),
@@ -95,7 +98,7 @@ fn rules(dialect: &Dialect<'_>) -> String {
     format!(
         "SELECT {row}, pg_get_ruledef(r.oid) AS definition, {enabled} \
          FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE NOT (r.ev_type = '1' AND c.relkind IN ('v', 'm')) AND {user} AND {own}",
+         WHERE r.oid >= {FIRST_USER_OID} AND NOT (r.ev_type = '1' AND c.relkind IN ('v', 'm')) AND {user} AND {own}",
         row = row("'rule'", "c.oid::regclass", "quote_ident(r.rulename)", "pg_rewrite", "r.oid"),
         enabled = enabled("r.ev_enabled"),
         user = dialect.user_schema(),

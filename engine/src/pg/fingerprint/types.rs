@@ -26,8 +26,8 @@ fn types(dialect: &Dialect<'_>) -> String {
          JOIN pg_namespace s ON s.oid = o.opcnamespace WHERE o.oid = r.rngsubopc) AS \"subtype operator class\", \
          {canonical} AS canonical, {difference} AS \"subtype difference\", r.rngmultitypid::regtype AS multirange, \
          {acl} \
-         FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_range r ON r.rngtypid = t.oid \
-         LEFT JOIN pg_type b ON b.oid = t.typbasetype LEFT JOIN pg_class c ON c.oid = t.typrelid \
+         FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid \
+         LEFT JOIN pg_range r ON r.rngtypid = t.oid LEFT JOIN pg_type b ON b.oid = t.typbasetype \
          WHERE t.oid >= {FIRST_USER_OID} AND {user} AND (t.typtype IN ('d', 'e', 'r') OR (t.typtype = 'c' AND c.relkind = 'c') \
          OR (t.typtype = 'p' AND NOT t.typisdefined)) AND {own}",
         row = row(kind, "NULL", "t.oid::regtype", "pg_type", "t.oid"),
@@ -71,7 +71,7 @@ fn base_types(dialect: &Dialect<'_>) -> String {
 fn attributes(dialect: &Dialect<'_>) -> String {
     format!(
         "SELECT 'attribute' AS kind, c.reltype::regtype AS parent, quote_ident(a.attname) AS name, \
-         row_number() OVER (PARTITION BY c.oid ORDER BY a.attnum) AS position, 'pg_class'::regclass::oid AS class, \
+         a.attnum AS position, 'pg_class'::regclass::oid AS class, \
          c.oid, a.attnum AS sub, format_type(a.atttypid, a.atttypmod) AS type, \
          CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation END AS collation \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid \
