@@ -66,34 +66,32 @@ impl Anchor {
 /// The hash of an entry, which covers the hash of the one before it.
 #[must_use]
 pub fn digest(before: &[u8], entry: &Entry) -> Digest {
-    let (seq, at, epoch) = (entry.seq.to_string(), entry.at.0.to_string(), entry.epoch.to_string());
-    let text = |text: &'_ Option<String>| text.as_ref().map(|text| text.as_bytes().to_vec());
-    let cells: [Option<Vec<u8>>; 14] = [
-        Some(seq.into_bytes()),
-        Some(at.into_bytes()),
-        Some(entry.action.as_bytes().to_vec()),
+    use serde_json::Value;
+    let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::String);
+    let hex = |bytes: &Option<Vec<u8>>| {
+        bytes
+            .as_ref()
+            .map_or(Value::Null, |bytes| Value::String(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+    };
+    let cells: [Value; 14] = [
+        entry.seq.into(),
+        entry.at.0.into(),
+        entry.action.as_str().into(),
         text(&entry.run),
         text(&entry.migration),
-        Some(epoch.into_bytes()),
-        Some(entry.role.as_bytes().to_vec()),
+        entry.epoch.into(),
+        entry.role.as_str().into(),
         text(&entry.address),
         text(&entry.application),
         text(&entry.origin),
-        entry.content.clone(),
-        entry.tokens.clone(),
+        hex(&entry.content),
+        hex(&entry.tokens),
         text(&entry.sql),
         text(&entry.detail),
     ];
-    let mut covered = before.to_vec();
-    for cell in cells {
-        match cell {
-            Some(cell) => {
-                covered.push(1);
-                covered.extend_from_slice(Digest::of(&cell).as_bytes());
-            }
-            None => covered.push(0),
-        }
-    }
+    // As PostgreSQL's json_build_array writes it, which puts a space behind each comma.
+    let cells = cells.map(|cell| cell.to_string()).join(", ");
+    let covered = [before, b"[", cells.as_bytes(), b"]"].concat();
     Digest::of(&covered)
 }
 

@@ -40,6 +40,8 @@ pub enum Action {
         seat: usize,
     },
     ServerCrash,
+    /// What was committed reaches the disk by itself.
+    Flushed,
     /// The server refuses what a session asked for.
     Refuse {
         backend: usize,
@@ -112,6 +114,7 @@ impl Protocol {
             |runs| Runner { disk: None, floor: 0, known: 0, synced: false, runs, exit: Exit::Never, process: None };
         State {
             db,
+            on_disk: None,
             backup: None,
             replica: (self.config.budget.failover > 0).then_some(db),
             backends: [None; 4],
@@ -193,6 +196,7 @@ impl Protocol {
             }
         }
         push(actions, budget.server, Action::ServerCrash);
+        push(actions, if state.on_disk.is_some() { budget.server } else { 0 }, Action::Flushed);
         push(actions, if state.backup.is_none() { budget.restore } else { 0 }, Action::Backup);
         push(actions, if state.backup.is_some() { budget.restore } else { 0 }, Action::Restore);
         push(actions, budget.failover, Action::Failover);
@@ -225,6 +229,7 @@ impl Protocol {
                 state.budget.server -= 1;
                 self.without_server(state, None);
             }
+            Action::Flushed => state.on_disk = None,
             Action::Refuse { backend } => {
                 state.budget.fail -= 1;
                 self.refuse(state, backend);

@@ -61,6 +61,7 @@ impl Act<'_> {
 
     /// Nothing is under way any more.
     pub fn idle(&mut self) {
+        self.process.landed = [None; STEPS];
         self.process.pc = Pc::Loop;
         if self.is_lane() {
             (self.process.pc, self.process.queue) = (Pc::Idle, [None; STEPS]);

@@ -48,7 +48,7 @@ impl Act<'_> {
             let step = self.fold().step(index);
             let row = self.row(index);
             let witness = self.witness(step.state, row);
-            let mode = if self.kind(index) == Kind::Tx { StepMode::Transactional } else { StepMode::ByParts };
+            let mode = if self.kind(index).whole() { StepMode::Transactional } else { StepMode::ByParts };
             let found = recover(step.state, witness, mode, EpochOrder::DatabaseCurrent);
             self.carry_out(index, found.decision, found.label, witness)?;
             if self.fold().rest.is_some() {

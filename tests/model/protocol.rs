@@ -8,6 +8,8 @@ use migengine_engine::run::state::RunKind;
 pub enum Kind {
     /// One transaction.
     Tx,
+    /// One that makes new things only: the COMMIT before it need not wait for the disk.
+    New,
     /// One statement alone: a concurrent index build.
     Index,
     /// A transaction, then the index build.
@@ -34,12 +36,17 @@ impl Kind {
     /// The parts in the order of a direction.
     pub fn parts(self, undo: bool) -> &'static [PartKind] {
         match (self, undo) {
-            (Self::Tx, _) => &[],
+            (Self::Tx | Self::New, _) => &[],
             (Self::Index, _) => &[PartKind::Index],
             (Self::TxThenIndex, false) => &[PartKind::Tx, PartKind::Index],
             (Self::TxThenIndex, true) => &[PartKind::Index, PartKind::Tx],
             (Self::Chunked, _) => &[PartKind::Opening, PartKind::Pieces],
         }
+    }
+
+    /// Whether it takes effect as a whole or not at all.
+    pub fn whole(self) -> bool {
+        matches!(self, Self::Tx | Self::New)
     }
 
     /// Whether an index is part of its effect.
@@ -49,7 +56,7 @@ impl Kind {
 
     /// Whether a transaction of its own is.
     pub fn transacts(self) -> bool {
-        matches!(self, Self::Tx | Self::TxThenIndex)
+        matches!(self, Self::Tx | Self::New | Self::TxThenIndex)
     }
 }
 
@@ -68,6 +75,8 @@ pub enum Weak {
     NoFence,
     /// The intent stays in memory until the outcome is there.
     CommitBeforeIntent,
+    /// A step counts as applied when its COMMIT was answered, whether it is on the disk or not.
+    NotedBeforeDurable,
     /// A piece does not move its place in its own transaction, but in one after it.
     PlaceApart,
     /// The lock does not wait for lanes, and lanes are not fenced.

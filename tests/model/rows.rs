@@ -128,6 +128,19 @@ pub fn sound() -> Vec<Config> {
             ..SOUND
         },
         Config {
+            name: "steps that share a wait for the disk",
+            steps: &[Kind::New, Kind::New],
+            budget: Budget { crash: 1, cut: 1, server: 1, fail: 1, stop: more, ..NO_FAULT },
+            ..SOUND
+        },
+        Config {
+            name: "steps that share a wait for the disk, turned around",
+            unwind_on_failure: true,
+            steps: &[Kind::Tx, Kind::New],
+            budget: Budget { crash: more, server: 1, fail: 1, stop: 1, rollback: 1, ..NO_FAULT },
+            ..SOUND
+        },
+        Config {
             name: "two lanes",
             lanes: true,
             steps: &[Kind::Tx, Kind::Tx],
@@ -237,6 +250,16 @@ pub fn weakened() -> Vec<(&'static str, Config)> {
                 lanes: true,
                 steps: &[Kind::Tx, Kind::Tx],
                 budget: one,
+                ..SOUND
+            },
+        ),
+        (
+            "NeedlessPerson",
+            Config {
+                name: "applied before it is on the disk",
+                weak: Some(Weak::NotedBeforeDurable),
+                steps: &[Kind::New, Kind::New],
+                budget: Budget { server: 1, ..NO_FAULT },
                 ..SOUND
             },
         ),

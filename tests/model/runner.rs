@@ -84,6 +84,7 @@ impl State {
             seen: None,
             progress: [None; STEPS],
             queue: [None; STEPS],
+            landed: [None; STEPS],
         });
         self.act(config, me, |act| {
             if disk.is_some_and(|fold| fold.rest.is_some()) {
@@ -211,10 +212,14 @@ impl Act<'_> {
         match self.process.pc {
             Pc::Open => self.acquire(),
             Pc::Closing => self.end(),
+            Pc::Pipe if !self.process.session && !self.is_lane() => {
+                self.idle();
+                Ok(())
+            }
             Pc::Pipe => self.pipe(),
             Pc::Attend { due } => self.attend(due),
             Pc::Given => self.take_up(),
-            Pc::Parts(_) | Pc::Loop | Pc::Idle | Pc::Mirroring => self.decide(),
+            Pc::Parts(_) | Pc::Loop | Pc::Idle | Pc::Mirroring | Pc::Settling => self.decide(),
         }
     }
 
@@ -310,6 +315,9 @@ impl Act<'_> {
     /// The next step of the queue.
     pub fn pipe(&mut self) -> Step {
         let Some(index) = self.process.queue[0].filter(|_| !self.stopping() && !self.held()) else {
+            if self.process.landed[0].is_some() {
+                return self.send(Msg::Settle);
+            }
             self.withdraw()?;
             self.idle();
             self.flush();
@@ -317,7 +325,10 @@ impl Act<'_> {
         };
         let undo = self.fold().unwinding();
         match self.kind(index) {
-            Kind::Tx => self.send(Msg::Do { step: self.fold().step(index).id, undo, mirror: self.on_disk() }),
+            Kind::Tx | Kind::New => {
+                let later = !undo && self.process.queue[1].is_some_and(|next| self.kind(next) == Kind::New);
+                self.send(Msg::Do { step: self.fold().step(index).id, undo, mirror: self.on_disk(), later })
+            }
             _ => self.by_parts(index),
         }
     }
@@ -334,8 +345,26 @@ impl Act<'_> {
                 self.locked(early.unwrap_or(db))
             }
             (Msg::Raise { .. }, Reply::Epoch { db }) => self.raised(&db),
-            (Msg::Do { .. }, Reply::Ok) => self.step_done(linger),
+            (Msg::Do { later: true, .. }, Reply::Ok) if self.config.weak != Some(Weak::NotedBeforeDurable) => {
+                self.step_landed()
+            }
+            (Msg::Do { .. }, Reply::Ok) => {
+                self.note_landed()?;
+                self.step_done(linger)
+            }
+            (Msg::Do { .. }, _) if self.process.landed[0].is_some() => {
+                self.process.pc = Pc::Settling;
+                self.send(Msg::Settle)
+            }
             (Msg::Do { .. }, _) => self.faulted(),
+            (Msg::Settle, Reply::Ok) => {
+                self.note_landed()?;
+                if self.process.pc == Pc::Settling { self.faulted() } else { self.pipe() }
+            }
+            (Msg::Settle, _) => {
+                self.drop_session();
+                self.lost(Some(msg))
+            }
             (Msg::Verify, Reply::Read { db }) => self.verified(&db),
             (Msg::Publish { .. }, _) => self.end(),
             (Msg::Mirror { .. }, reply) => self.mirrored(reply),
@@ -449,6 +478,26 @@ impl Act<'_> {
         self.pipe()
     }
 
+    /// A step's COMMIT was answered before it was on the disk: nothing is said of it yet.
+    fn step_landed(&mut self) -> Step {
+        let place = self.process.landed.iter_mut().find(|place| place.is_none());
+        if let Some(place) = place {
+            *place = self.process.queue[0];
+        }
+        self.process.queue.rotate_left(1);
+        self.process.queue[STEPS - 1] = None;
+        self.process.pc = Pc::Pipe;
+        self.pipe()
+    }
+
+    /// Those are on the disk.
+    fn note_landed(&mut self) -> Step {
+        for step in std::mem::take(&mut self.process.landed).into_iter().flatten() {
+            self.note(Event::StepApplied { step: step.into(), duration_us: 0, adopted: None })?;
+        }
+        Ok(())
+    }
+
     /// The server refused; it certainly did nothing of what was asked.
     pub fn faulted(&mut self) -> Step {
         let failed = u32::from(self.process.queue[0].unwrap_or_default());
@@ -487,7 +536,8 @@ impl Act<'_> {
             }
             Some(_) if self.cleaning() => self.faulted(),
             Some(_) => {
-                let step = self.process.queue[0].unwrap_or_default().into();
+                let landed = self.process.landed.iter().flatten().last().filter(|_| msg == Some(Msg::Settle));
+                let step = landed.copied().or(self.process.queue[0]).unwrap_or_default().into();
                 self.idle();
                 self.record(Event::StepInDoubt { step, message: String::new() })
             }

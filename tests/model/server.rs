@@ -16,6 +16,11 @@ impl State {
         let before = self.db;
         backend.reply = self.perform(config, at, &mut backend, msg);
         self.backends[at] = Some(backend);
+        if self.db != before {
+            // The WAL is written in order: what waits for the disk takes with it what did not.
+            let later = matches!(msg, Msg::Do { later: true, .. });
+            self.on_disk = later.then(|| self.on_disk.unwrap_or(before));
+        }
         if writes(&msg) && self.db != before {
             if backend.epoch < self.db.epoch {
                 self.blame(Bad::SupersededWrote);
@@ -82,11 +87,15 @@ impl State {
                 Some(Reply::Ok)
             }
             _ if fenced => Some(refused(&self.db, 0)),
+            Msg::Settle => {
+                self.on_disk = None;
+                Some(Reply::Ok)
+            }
             Msg::Mirror { mirror } => {
                 self.mirror(backend.runner, &mirror);
                 Some(Reply::Ok)
             }
-            Msg::Do { step, undo, mirror } => {
+            Msg::Do { step, undo, mirror, .. } => {
                 let step = usize::from(step);
                 let mark = if undo { Mark::Gone } else { Mark::Applied };
                 if self.mark(config, step, mark) == 0 && config.weak != Some(Weak::JournalOnly) {
@@ -213,8 +222,9 @@ impl State {
         }
     }
 
-    /// The server dies: what was not committed is gone, all sessions with it.
+    /// The server dies: what was not committed, or is not on the disk, is gone, all sessions with it.
     pub fn server_crash(&mut self) {
+        self.db = self.on_disk.take().unwrap_or(self.db);
         self.backends = [None; 4];
         self.reused = true;
     }
@@ -222,6 +232,7 @@ impl State {
     /// Another state of the database stands where the newest one stood.
     pub fn went_back(&mut self, db: Db) {
         self.backends = [None; 4];
+        self.on_disk = None;
         self.db = db;
         self.excused = true;
     }

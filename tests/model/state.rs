@@ -80,7 +80,11 @@ pub enum Msg {
         step: u8,
         undo: bool,
         mirror: Option<Fold>,
+        /// Its COMMIT does not wait for the disk.
+        later: bool,
     },
+    /// Waits for the disk.
+    Settle,
     PartTx {
         step: u8,
         undo: bool,
@@ -219,6 +223,8 @@ pub enum Pc {
     Loop,
     /// The first `n` of the queue are left to do.
     Pipe,
+    /// The next of the queue was refused, and those before it are not known to be on the disk.
+    Settling,
     Parts(Parts),
     Closing,
     /// The records are on their way to the database; lanes begin after that.
@@ -277,6 +283,8 @@ pub struct Process {
     pub seen: Option<Db>,
     pub progress: [Option<Progress>; STEPS],
     pub queue: [Option<u8>; STEPS],
+    /// Steps whose COMMIT was answered and is not known to be on the disk.
+    pub landed: [Option<u8>; STEPS],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -331,6 +339,8 @@ pub enum Bad {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct State {
     pub db: Db,
+    /// What a crash of the server would leave of it, where that is less.
+    pub on_disk: Option<Db>,
     pub backup: Option<Db>,
     pub replica: Option<Db>,
     pub backends: [Option<Backend>; 4],

@@ -17,6 +17,16 @@ INSERT INTO p SELECT i, i FROM generate_series(0, 199) AS i;
 CREATE TYPE mood AS ENUM ('bad', 'good');
 ";
 
+/// The steps before and behind one of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Around {
+    /// They make a table each, and count that they did.
+    Counting,
+    /// They make a table each and touch nothing else, so that several share one wait for the disk. That they ran twice would
+    /// show in the second one failing.
+    Empty,
+}
+
 /// A kind of step.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
@@ -28,6 +38,8 @@ pub struct Kind {
     pub down: &'static str,
     /// Tags the forward script counts.
     pub tags: &'static [&'static str],
+    /// What it stands between.
+    pub around: Around,
 }
 
 /// All kinds.
@@ -37,12 +49,21 @@ pub const KINDS: &[Kind] = &[
         up: "CREATE TABLE a (n int); INSERT INTO counter VALUES ('2', 'up');",
         down: "INSERT INTO counter VALUES ('2', 'down'); DROP TABLE a;",
         tags: &["2"],
+        around: Around::Counting,
+    },
+    Kind {
+        name: "new_only",
+        up: "CREATE TABLE a (n int PRIMARY KEY);\nCREATE INDEX ON a (n);\n",
+        down: "DROP TABLE a;",
+        tags: &[],
+        around: Around::Empty,
     },
     Kind {
         name: "own_begin",
         up: "BEGIN;\nCREATE TABLE a (n int);\nINSERT INTO counter VALUES ('2', 'up');\nCOMMIT;\n",
         down: "BEGIN;\nINSERT INTO counter VALUES ('2', 'down');\nDROP TABLE a;\nCOMMIT;\n",
         tags: &["2"],
+        around: Around::Counting,
     },
     Kind {
         name: "several_transactions",
@@ -51,12 +72,14 @@ pub const KINDS: &[Kind] = &[
         down: "BEGIN; DROP TABLE IF EXISTS b; INSERT INTO counter VALUES ('2b', 'down'); COMMIT;\n\
                BEGIN; DROP TABLE IF EXISTS a; INSERT INTO counter VALUES ('2', 'down'); COMMIT;\n",
         tags: &["2", "2b"],
+        around: Around::Counting,
     },
     Kind {
         name: "copy",
         up: "CREATE TABLE a (n int);\nINSERT INTO counter VALUES ('2', 'up');\nCOPY a FROM stdin;\n1\n2\n3\n\\.\n",
         down: "INSERT INTO counter VALUES ('2', 'down'); DROP TABLE a;",
         tags: &["2"],
+        around: Around::Counting,
     },
     Kind {
         name: "create_index_concurrently",
@@ -65,6 +88,7 @@ pub const KINDS: &[Kind] = &[
         down: "INSERT INTO counter VALUES ('2b', 'down');\nDROP INDEX CONCURRENTLY IF EXISTS made_idx;\n\
                INSERT INTO counter VALUES ('2', 'down');\n",
         tags: &["2", "2b"],
+        around: Around::Counting,
     },
     Kind {
         name: "drop_index_concurrently",
@@ -72,12 +96,14 @@ pub const KINDS: &[Kind] = &[
         down: "CREATE INDEX CONCURRENTLY IF NOT EXISTS spare_idx ON big (n);\n\
                INSERT INTO counter VALUES ('2', 'down');\n",
         tags: &["2"],
+        around: Around::Counting,
     },
     Kind {
         name: "reindex_concurrently",
         up: "REINDEX INDEX CONCURRENTLY spare_idx;\nINSERT INTO counter VALUES ('2', 'up');\n",
         down: "REINDEX TABLE CONCURRENTLY big;\nINSERT INTO counter VALUES ('2', 'down');\n",
         tags: &["2"],
+        around: Around::Counting,
     },
     Kind {
         name: "detach_concurrently",
@@ -85,6 +111,7 @@ pub const KINDS: &[Kind] = &[
         down: "ALTER TABLE p2 DROP CONSTRAINT IF EXISTS p2_id_check;\n\
                ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM (100) TO (200);\n",
         tags: &[],
+        around: Around::Counting,
     },
     Kind {
         name: "chunked",
@@ -96,12 +123,14 @@ pub const KINDS: &[Kind] = &[
                -- chunk: few by id, size 2\n\
                INSERT INTO counter SELECT few.tag, 'down' FROM few WHERE true /*chunk*/;\n",
         tags: &["2a", "2b", "2c", "2d", "2e"],
+        around: Around::Counting,
     },
     Kind {
         name: "vacuum",
         up: "VACUUM big;\nINSERT INTO counter VALUES ('2', 'up');\n",
         down: "VACUUM (ANALYZE) big;\nINSERT INTO counter VALUES ('2', 'down');\n",
         tags: &["2"],
+        around: Around::Counting,
     },
     Kind {
         name: "enum_value",
@@ -109,13 +138,17 @@ pub const KINDS: &[Kind] = &[
         down: "ALTER TYPE mood RENAME TO mood_old;\nCREATE TYPE mood AS ENUM ('bad', 'good');\nDROP TYPE mood_old;\n\
                INSERT INTO counter VALUES ('2', 'down');\n",
         tags: &["2"],
+        around: Around::Counting,
     },
 ];
 
 impl Kind {
     /// Every tag that is counted once when all three migrations are in effect.
     pub fn all_tags(&self) -> Vec<&'static str> {
-        let mut tags = [&["1"], self.tags, &["3"]].concat();
+        let mut tags = match self.around {
+            Around::Counting => [&["1"], self.tags, &["3"]].concat(),
+            Around::Empty => self.tags.to_vec(),
+        };
         tags.sort_unstable();
         tags
     }
@@ -129,11 +162,15 @@ impl Kind {
     pub fn write(&self, project: &Project) {
         for (id, table) in [("1_first", "first"), ("3_last", "last")] {
             let tag = &id[..1];
-            project.pair(
-                id,
-                &format!("CREATE TABLE {table} (n int);\nINSERT INTO counter VALUES ('{tag}', 'up');\n"),
-                &format!("INSERT INTO counter VALUES ('{tag}', 'down');\nDROP TABLE {table};\n"),
-            );
+            let (there, back) = match self.around {
+                Around::Counting => (
+                    format!("INSERT INTO counter VALUES ('{tag}', 'up');\n"),
+                    format!("INSERT INTO counter VALUES ('{tag}', 'down');\n"),
+                ),
+                Around::Empty => (String::new(), String::new()),
+            };
+            let up = format!("CREATE TABLE {table} (n int);\n{there}");
+            project.pair(id, &up, &format!("{back}DROP TABLE {table};\n"));
         }
         self.write_alone(project);
     }

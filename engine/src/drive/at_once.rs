@@ -16,7 +16,7 @@ use crate::guard::{self, Case, Tally, Verdict, millis};
 use crate::migration::{Part, Script};
 use crate::pg::copy::carry;
 use crate::pg::failure::Fault;
-use crate::pg::flight::{self, After, Cargo, Opens, Patience};
+use crate::pg::flight::{self, After, Cargo, Durability, Leaves, Opens, Patience};
 use crate::pg::guard::{Seen, random};
 use crate::pg::witness::{Mark, Mirror};
 use crate::run::failure::Failure;
@@ -182,7 +182,7 @@ impl<J: Journal> Driver<'_, J> {
     async fn commit_all(&mut self, steps: &[StepIndex], durations: &[u64]) -> Result<(), DriveError> {
         let Some(live) = &self.session else { return Ok(()) };
         self.world.observer.point(Point::CommitBefore);
-        let verdict = match flight::commit(&live.session.client).await {
+        let verdict = match flight::commit(&live.session.client, Durability::Now).await {
             Ok(commit) => commit.verdict().await,
             Err(error) => Err(Fault::Lost(error.to_string())),
         };
@@ -246,6 +246,7 @@ impl Load {
             first: &self.case.first,
             sized: Vec::new(),
             opens: if begins { Opens::Behind(after) } else { Opens::Inside },
+            leaves: Leaves::of(&live.scribe, self.case.reach),
             epoch: live.epoch,
             mark: &self.mark,
             mirror,

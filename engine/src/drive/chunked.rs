@@ -12,7 +12,7 @@ use crate::id::Epoch;
 use crate::migration::{Chunk, DirectiveKey, Part, Script};
 use crate::pg::chunk::{self as pieces, Divided, Reached, Who};
 use crate::pg::failure::{Fault, Site, fault_placed};
-use crate::pg::flight::{self, After};
+use crate::pg::flight::{self, After, Durability};
 use crate::pg::guard::random;
 use crate::pg::questions::{self, Ahead, Questions};
 use crate::progress::Progress;
@@ -312,7 +312,7 @@ impl<J: Journal> Driver<'_, J> {
             1 => {}
             _ => return Err(placed(work.script, Some(work.statement), misplaced()).into()),
         }
-        flight::commit(client).await.map_err(Fault::from)?.verdict().await?;
+        flight::commit(client, Durability::Now).await.map_err(Fault::from)?.verdict().await?;
         self.world.observer.point(Point::ChunkAfter);
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::id::Digest;
 use crate::migration::{Part, Script};
 use crate::pg::copy::carry;
 use crate::pg::failure::{Fault, Site};
-use crate::pg::flight::{self, After, Cargo, Gauge, Opens, Patience};
+use crate::pg::flight::{self, After, Cargo, Gauge, Leaves, Opens, Patience};
 use crate::pg::guard::{SOON, Seen, random};
 use crate::progress::{Progress, Waiting};
 use crate::run::event::Event;
@@ -251,6 +251,7 @@ impl<J: Journal> Driver<'_, J> {
             first: &guarded.case.first,
             sized: guarded.case.tables(),
             opens: Opens::Behind(&alone),
+            leaves: Leaves::Settings,
             epoch: live.epoch,
             mark: &mark,
             mirror: &mirror,

@@ -13,7 +13,7 @@ use crate::id::Digest;
 use crate::migration::{DirectiveKey, Part, PartKind, Script};
 use crate::pg::catalog::{observe, remedy_sql};
 use crate::pg::failure::{Fault, Site, fault};
-use crate::pg::flight::{self, After, Gauge};
+use crate::pg::flight::{self, After, Durability, Gauge};
 use crate::pg::layout::quote_literal;
 use crate::pg::lock;
 use crate::pg::send::{ask, send};
@@ -287,7 +287,7 @@ impl<J: Journal> Driver<'_, J> {
 
     pub(crate) async fn commit_mirrored(&mut self, live: &Live) -> Result<(), Halt> {
         self.world.observer.point(Point::CommitBefore);
-        flight::commit(&live.session.client).await.map_err(Fault::from)?.verdict().await?;
+        flight::commit(&live.session.client, Durability::Now).await.map_err(Fault::from)?.verdict().await?;
         self.world.observer.point(Point::CommitAfter);
         let upto = self.mirror_sent;
         self.mirrored(upto);

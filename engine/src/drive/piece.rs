@@ -12,7 +12,7 @@ use crate::chunk;
 use crate::migration::{DirectiveKey, Script, parse_duration};
 use crate::pg::chunk::{self as pieces, Batch, Reached};
 use crate::pg::failure::{Fault, Site, fault, fault_placed};
-use crate::pg::flight::{self, After, RESET};
+use crate::pg::flight::{self, After, Durability, RESET};
 use crate::pg::guard::Seen;
 use crate::pg::layout::quote_literal;
 use crate::pg::questions::Ahead;
@@ -125,7 +125,7 @@ impl<J: Journal> Driver<'_, J> {
         let client = &live.session.client;
         let token = self.token(live);
         let moved = start(pieces::advance(client, self.world.schema, &work.who, token, reached, &batch)).await;
-        let commit = flight::commit(client).await?;
+        let commit = flight::commit(client, Durability::Now).await?;
         let ahead = start(work.questions.ask(client, &work.who, Some(&batch.end), work.pace.size())).await;
         let moved = moved.answer().await;
         let verdict = commit.verdict().await;

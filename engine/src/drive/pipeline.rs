@@ -8,12 +8,12 @@ use super::alarm::Watch;
 use super::guarded::Refused;
 use super::points::Point;
 use super::{DriveError, Driver, Live};
-use crate::guard::{self, Case};
+use crate::guard::{self, Case, Reach};
 use crate::id::Digest;
 use crate::migration::Script;
 use crate::pg::copy::carry;
 use crate::pg::failure::Fault;
-use crate::pg::flight::{self, After, Cargo, Commit, Flight, Gauge, Opens, Patience};
+use crate::pg::flight::{self, After, Cargo, Commit, Durability, Flight, Gauge, Leaves, Opens, Patience};
 use crate::pg::guard::Seen;
 use crate::pg::read::HistoryState;
 use crate::pg::witness::{Mark, Testimony};
@@ -26,13 +26,41 @@ use crate::run::state::{Direction, StepIndex, StepState};
 /// many steps to look up, no more.
 const INTENTS: usize = 32;
 
-/// A step whose transaction is open and whose COMMIT was not sent.
+/// A step whose transaction is open and whose COMMIT was not sent, or is not known to be durable.
 struct Open {
     step: StepIndex,
     mirrored: u64,
     began_us: i64,
     gauge: Gauge,
     seen: Seen,
+}
+
+/// A step whose COMMIT was answered and may not be on the disk yet: nothing says so to anybody before one that is.
+struct Landed {
+    open: Open,
+    /// When the answer came, in microseconds.
+    at: i64,
+}
+
+/// The step whose transaction is open, behind those that wait for its COMMIT to be durable with it.
+struct Flying {
+    open: Open,
+    landed: Vec<Landed>,
+}
+
+/// Most steps that wait for one COMMIT to become durable.
+const LANDED: usize = INTENTS;
+/// Longest time that the first of them waits, in microseconds.
+const LANDED_US: i64 = 100_000;
+
+/// When the COMMIT of a step is to be answered that travels with the next one. Waiting for the disk takes longer than a small
+/// step, so several may share that, where what comes is over at once: what has taken effect is not kept from anybody for long.
+fn durability(next: Reach, landed: &[Landed], now: i64) -> Durability {
+    let waited = landed.first().map_or(0, |first| now.saturating_sub(first.at));
+    match next {
+        Reach::NewOnly if landed.len() < LANDED && waited < LANDED_US => Durability::WithALater,
+        _ => Durability::Now,
+    }
 }
 
 /// Whether the pipeline goes on after a step.
@@ -124,15 +152,17 @@ impl<J: Journal> Driver<'_, J> {
         Ok(())
     }
 
-    async fn step(&mut self, step: StepIndex, script: &Script, open: &mut Option<Open>) -> Result<Flow, DriveError> {
+    async fn step(&mut self, step: StepIndex, script: &Script, open: &mut Option<Flying>) -> Result<Flow, DriveError> {
         let Some(part) = script.parts.first() else { return self.no_script(step) };
         let mark = self.mark(step);
-        let after = self.after(open.as_ref());
+        let due = open.take();
+        let after = self.after(due.as_ref().map(|due| due.open.step));
         let verify = self.scripts.get(step as usize).and_then(|scripts| scripts.verify.clone());
         let verify = verify.filter(|_| !self.unwinding());
         let case = self.cases.remove(&step).unwrap_or_else(|| guard::case(script, part, self.world.options.limits));
         let mirror = self.mirror();
-        let (mirrored, began_us) = (self.mirror_sent, (self.world.clock)().0);
+        let (mirrored, began_us) = (self.mirror_sent, self.now_us());
+        let commit = due.as_ref().map(|due| durability(case.reach, &due.landed, began_us));
         let Some(mut live) = self.session.take() else { return Ok(Flow::Stop) };
         let cargo = Cargo {
             script,
@@ -144,26 +174,33 @@ impl<J: Journal> Driver<'_, J> {
             first: &case.first,
             sized: case.tables(),
             opens: Opens::Behind(&after),
+            leaves: Leaves::of(&live.scribe, case.reach),
             epoch: live.epoch,
             mark: &mark,
             mirror: &mirror,
         };
-        let exchange =
-            self.telling(live.pid, step, Box::pin(self.exchange(&live, &cargo, &case, open.is_some()))).await;
+        let exchange = self.telling(live.pid, step, Box::pin(self.exchange(&live, &cargo, &case, commit))).await;
         self.tell_notices(&mut live);
         self.session = Some(live);
-        if let (Some(before), Some((verdict, at))) = (open.take(), exchange.before)
-            && let Flow::Stop = self.committed(before, verdict, at).await?
-        {
-            return Ok(Flow::Stop);
+        let mut landed = Vec::new();
+        if let (Some(before), Some((verdict, at)), Some(durability)) = (due, exchange.before, commit) {
+            match self.committed(before, durability, verdict, at).await? {
+                Some(waiting) => landed = waiting,
+                None => return Ok(Flow::Stop),
+            }
         }
         match exchange.body {
             Ok(gauge) => {
-                *open = Some(Open { step, mirrored, began_us, gauge, seen: exchange.seen });
+                let this = Open { step, mirrored, began_us, gauge, seen: exchange.seen };
+                *open = Some(Flying { open: this, landed });
                 self.flush_sometimes().await?;
                 Ok(Flow::Continue)
             }
+            Err(Fault::Lost(why)) => self.faulted(step, Fault::Lost(why)).await,
             Err(fault) => {
+                if let Flow::Stop = self.settle_landed(landed).await? {
+                    return Ok(Flow::Stop);
+                }
                 let sqlstate = match &fault {
                     Fault::Refused(failure) => failure.sqlstate.as_deref(),
                     Fault::Lost(_) => None,
@@ -180,7 +217,7 @@ impl<J: Journal> Driver<'_, J> {
     }
 
     /// Sends the COMMIT that is due and a whole step, then awaits both answers. A signal cancels what runs.
-    async fn exchange(&self, live: &Live, cargo: &Cargo<'_>, case: &Case, commit_due: bool) -> Exchange {
+    async fn exchange(&self, live: &Live, cargo: &Cargo<'_>, case: &Case, due: Option<Durability>) -> Exchange {
         let watch = Watch::in_passing(case);
         self.world.observer.point(Point::StepBefore);
         if !pipelines(cargo.script) {
@@ -190,7 +227,10 @@ impl<J: Journal> Driver<'_, J> {
             return Exchange { before: None, body: self.settled(live, body, &seen).await, seen };
         }
         let sent: Result<(Option<Commit>, Flight<'_>), tokio_postgres::Error> = async {
-            let commit = if commit_due { Some(flight::commit(&live.session.client).await?) } else { None };
+            let commit = match due {
+                Some(durability) => Some(flight::commit(&live.session.client, durability).await?),
+                None => None,
+            };
             Ok((commit, flight::launch(&live.session, &live.scribe, cargo).await?))
         }
         .await;
@@ -199,7 +239,7 @@ impl<J: Journal> Driver<'_, J> {
             Ok(sent) => sent,
             Err(error) => {
                 let lost = || Fault::Lost(error.to_string());
-                let before = commit_due.then(|| (Err(lost()), self.now_us()));
+                let before = due.map(|_| (Err(lost()), self.now_us()));
                 return Exchange { before, body: Err(lost()), seen: Seen::default() };
             }
         };
@@ -230,17 +270,20 @@ impl<J: Journal> Driver<'_, J> {
     }
 
     /// Sends the COMMIT that is due and awaits its verdict.
-    async fn finish_open(&mut self, open: Option<Open>) -> Result<Flow, DriveError> {
+    async fn finish_open(&mut self, open: Option<Flying>) -> Result<Flow, DriveError> {
         let Some(open) = open else { return Ok(Flow::Continue) };
         let Some(live) = &self.session else { return Ok(Flow::Stop) };
         self.world.observer.point(Point::CommitBefore);
-        let verdict = match flight::commit(&live.session.client).await {
+        let verdict = match flight::commit(&live.session.client, Durability::Now).await {
             Ok(commit) => commit.verdict().await,
             Err(error) => Err(Fault::Lost(error.to_string())),
         };
         self.world.observer.point(Point::CommitAfter);
         let at = self.now_us();
-        let flow = self.committed(open, verdict, at).await?;
+        let flow = match self.committed(open, Durability::Now, verdict, at).await? {
+            Some(_) => Flow::Continue,
+            None => Flow::Stop,
+        };
         self.flush().await?;
         Ok(flow)
     }
@@ -249,18 +292,62 @@ impl<J: Journal> Driver<'_, J> {
         (self.world.clock)().0
     }
 
-    /// `at` is when the verdict came, in microseconds.
-    async fn committed(&mut self, open: Open, verdict: Result<(), Fault>, at: i64) -> Result<Flow, DriveError> {
-        match verdict {
-            Ok(()) => {
-                self.mirrored(open.mirrored);
-                let elapsed = u64::try_from(at.saturating_sub(open.began_us)).unwrap_or_default();
-                let took = Duration::from_micros(elapsed);
-                self.keep_figures(open.step, open.gauge, &open.seen, took, Duration::ZERO).await?;
-                self.note(self.done(open.step, elapsed))?;
-                Ok(Flow::Continue)
+    /// `at` is when the verdict came, in microseconds. Returns the steps that wait for a later COMMIT; nothing where the
+    /// pipeline is to stop.
+    async fn committed(
+        &mut self,
+        flying: Flying,
+        durability: Durability,
+        verdict: Result<(), Fault>,
+        at: i64,
+    ) -> Result<Option<Vec<Landed>>, DriveError> {
+        let Flying { open, mut landed } = flying;
+        match (verdict, durability) {
+            (Ok(()), Durability::WithALater) => {
+                landed.push(Landed { open, at });
+                Ok(Some(landed))
             }
-            Err(fault) => self.faulted(open.step, fault).await,
+            (Ok(()), Durability::Now) => {
+                landed.push(Landed { open, at });
+                self.note_landed(landed).await?;
+                Ok(Some(Vec::new()))
+            }
+            (Err(Fault::Lost(why)), _) => self.lost(open.step, &why).await.map(|_| None),
+            (Err(fault), _) => {
+                if let Flow::Continue = self.settle_landed(landed).await? {
+                    self.faulted(open.step, fault).await?;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// These are durable.
+    async fn note_landed(&mut self, landed: Vec<Landed>) -> Result<(), DriveError> {
+        for Landed { open, at } in landed {
+            self.mirrored(open.mirrored);
+            let elapsed = u64::try_from(at.saturating_sub(open.began_us)).unwrap_or_default();
+            let took = Duration::from_micros(elapsed);
+            self.keep_figures(open.step, open.gauge, &open.seen, took, Duration::ZERO).await?;
+            self.note(self.done(open.step, elapsed))?;
+        }
+        Ok(())
+    }
+
+    /// No COMMIT will come that these could be durable with: ends the transaction that is open, and waits for the disk. Where
+    /// that cannot be had, their intents stay as they are, and the history will tell.
+    async fn settle_landed(&mut self, landed: Vec<Landed>) -> Result<Flow, DriveError> {
+        let Some(step) = landed.last().map(|last| last.open.step) else { return Ok(Flow::Continue) };
+        let Some(live) = &self.session else { return self.lost(step, "the session is gone").await };
+        let fence = flight::fence(&live.session, live.epoch, &After::default());
+        let settled = match flight::rollback(&live.session).await {
+            Ok(()) => live.scribe.settle(&live.session.client, &fence).await.map_err(Fault::from),
+            Err(fault) => Err(fault),
+        };
+        match settled {
+            Ok(1) => self.note_landed(landed).await.map(|()| Flow::Continue),
+            Ok(_) => self.lost(step, "the run's row is gone").await,
+            Err(fault) => self.lost(step, fault.words()).await,
         }
     }
 
@@ -379,8 +466,8 @@ impl<J: Journal> Driver<'_, J> {
         }
     }
 
-    fn after(&self, open: Option<&Open>) -> After {
-        let before: Vec<String> = open.map(|open| self.run.step_name(open.step).to_owned()).into_iter().collect();
+    fn after(&self, open: Option<StepIndex>) -> After {
+        let before: Vec<String> = open.map(|step| self.run.step_name(step).to_owned()).into_iter().collect();
         if self.unwinding() {
             After { gone: before, ..After::default() }
         } else {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::limits::Limits;
 use crate::hazard::{Blocks, Context, LockMode, LockOn, ObjectLock, classify, learn};
 use crate::migration::{Part, Script};
-use crate::sql::TokenKind;
+use crate::sql::{Statement, TokenKind};
 
 /// What the guard knows of a part before it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,18 @@ pub struct Case {
     pub lock_timeout: Duration,
     /// How to do the same without keeping anybody waiting, where the classifier knows.
     pub recipe: Option<String>,
+    /// What it touches.
+    pub reach: Reach,
+}
+
+/// What a part touches, as far as its text tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Nothing but what it makes itself. Every statement makes something empty: it is over at once, nobody's lock is in its
+    /// way, and it leaves the settings of the session as they were.
+    NewOnly,
+    /// Anything.
+    Anything,
 }
 
 impl Case {
@@ -53,6 +65,7 @@ pub fn case(script: &Script, part: &Part, limits: Limits) -> Case {
         limits,
         lock_timeout: limits.lock_timeout,
         recipe: None,
+        reach: Reach::NewOnly,
     };
     let mut harmless = script.header.lock_timeout.is_none();
     let mut brief = true;
@@ -61,6 +74,9 @@ pub fn case(script: &Script, part: &Part, limits: Limits) -> Case {
         learn(&mut context, text, statement);
         harmless &= facts.classified && facts.blocks() == Blocks::None;
         brief &= facts.classified && facts.locks.iter().all(|lock| lock.mode != LockMode::RowExclusive);
+        if !(facts.classified && facts.locks.is_empty() && makes_something_empty(text, statement)) {
+            case.reach = Reach::Anything;
+        }
         let blocking = facts.locks.iter().filter(|lock| lock.mode.blocks() != Blocks::None);
         case.claims.extend(blocking.cloned());
         let finding = facts.findings.iter().find(|found| !found.safe_form.is_empty());
@@ -98,6 +114,32 @@ fn first(claims: &[ObjectLock]) -> Vec<ObjectLock> {
         }
     }
     if strongest.len() > 1 { strongest } else { Vec::new() }
+}
+
+/// Whether a statement makes a table, an index, a type or the like, without reading or running anything for it. An extension
+/// is none of these, because its script may do what it likes.
+fn makes_something_empty(text: &str, statement: &Statement) -> bool {
+    let mut tokens = statement.significant(text);
+    if !tokens.next().is_some_and(|token| token.is_word(text, "CREATE")) {
+        return false;
+    }
+    const BEFORE: [&str; 6] = ["UNIQUE", "UNLOGGED", "TEMP", "TEMPORARY", "OR", "REPLACE"];
+    const KINDS: [&str; 6] = ["TABLE", "INDEX", "TYPE", "DOMAIN", "SEQUENCE", "FUNCTION"];
+    let mut tokens = tokens.skip_while(|token| BEFORE.iter().any(|word| token.is_word(text, word)));
+    let Some(kind) = tokens.next().filter(|token| KINDS.iter().any(|word| token.is_word(text, word))) else {
+        return false;
+    };
+    let mut depth = 0_i32;
+    // A table made AS a query is full; inside of parentheses the word stands for columns that are computed.
+    !kind.is_word(text, "TABLE")
+        || !tokens.any(|token| {
+            match token.span.of(text) {
+                "(" => depth += 1,
+                ")" => depth -= 1,
+                _ => {}
+            }
+            depth == 0 && token.is_word(text, "AS")
+        })
 }
 
 /// How many statements to search for a change of `search_path`. Scripts set it at their beginning.
@@ -160,6 +202,35 @@ mod tests {
             ("-- Lock-timeout: 2s\n\nUPDATE users SET a = 1 WHERE b = 2", Duration::from_secs(2)),
         ] {
             assert_eq!(of(text).lock_timeout, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_makes_something_empty_reaches_nothing_else() {
+        let check = |text: &str, expected: Reach| assert_eq!(of(text).reach, expected, "{text}");
+        for text in [
+            "CREATE TABLE t (a int GENERATED ALWAYS AS IDENTITY, b int GENERATED ALWAYS AS (a + 1) STORED); CREATE INDEX ON t (a)",
+            "CREATE UNLOGGED TABLE t (a int); CREATE UNIQUE INDEX i ON t (a)",
+            "CREATE TYPE mood AS ENUM ('a'); CREATE TABLE t (a mood)",
+            "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        ] {
+            check(text, Reach::NewOnly);
+        }
+        for text in [
+            "CREATE TABLE t AS SELECT * FROM users",
+            "CREATE TABLE t (a) AS VALUES (1)",
+            "CREATE TABLE t (a int REFERENCES users)",
+            "CREATE INDEX ON users (a)",
+            "CREATE TABLE t (a int); SET search_path = app",
+            "CREATE TABLE t (a int); SELECT set_config('role', 'x', false)",
+            "CREATE TABLE t (a int); INSERT INTO t VALUES (1)",
+            "CREATE EXTENSION citext",
+            "CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION f()",
+            "CREATE MATERIALIZED VIEW v AS SELECT * FROM users",
+            "DO $$ BEGIN END $$",
+            "ALTER TABLE users ADD COLUMN a int",
+        ] {
+            check(text, Reach::Anything);
         }
     }
 

@@ -12,7 +12,7 @@ mod holder;
 mod limits;
 mod tally;
 
-pub use claim::{Case, case};
+pub use claim::{Case, Reach, case};
 pub use decide::{Cancelled, Look, Setback, Verdict, after, is_gentle, look, over_budget, pause, setback};
 pub use holder::{Holder, HolderKind, conflicts};
 pub use limits::{Limits, OnBlocker};

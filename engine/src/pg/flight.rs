@@ -9,8 +9,8 @@ use super::failure::{Fault, Site, fault};
 use super::layout::quote_literal;
 use super::send::{Sent, Started, ask, send, start};
 use super::session::Session;
-use super::witness::{Mark, Mirror, Scribe};
-use crate::guard::Case;
+use super::witness::{EventTriggers, Mark, Mirror, Scribe};
+use crate::guard::{Case, Reach};
 use crate::hazard::{LockOn, ObjectLock};
 use crate::id::Epoch;
 use crate::migration::{Data, Part, PartKind, Script};
@@ -37,6 +37,8 @@ pub(crate) struct Cargo<'a> {
     pub(crate) sized: Vec<String>,
     /// How it begins.
     pub(crate) opens: Opens<'a>,
+    /// What it leaves of the session.
+    pub(crate) leaves: Leaves,
     /// Fencing number.
     pub(crate) epoch: Epoch,
     /// What the history row becomes.
@@ -52,6 +54,25 @@ pub(crate) enum Opens<'a> {
     Behind(&'a After),
     /// Inside the transaction that an earlier step began.
     Inside,
+}
+
+/// What a script leaves of the session it ran in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaves {
+    /// Perhaps other settings, which are set back before anything of ours runs in it.
+    Settings,
+    /// The session as it was, and nothing worth measuring.
+    Nothing,
+}
+
+impl Leaves {
+    /// What a script of this reach leaves.
+    pub(crate) fn of(scribe: &Scribe, reach: Reach) -> Self {
+        match (scribe.triggers, reach) {
+            (EventTriggers::None, Reach::NewOnly) => Self::Nothing,
+            _ => Self::Settings,
+        }
+    }
 }
 
 /// How long a transaction may wait for locks.
@@ -121,7 +142,7 @@ pub(crate) struct Flight<'a> {
     locking: Option<(Sent, Site<'a>)>,
     groups: Vec<(Sent, Group<'a>)>,
     checks: Vec<(Sent, Site<'a>)>,
-    closing: Sent,
+    closing: Option<Sent>,
     witness: Started<'a, u64>,
 }
 
@@ -164,8 +185,13 @@ pub(crate) async fn launch<'a>(
         }
         closing_sql.push_str("ROLLBACK TO SAVEPOINT migengine_verify; RELEASE SAVEPOINT migengine_verify; ");
     }
-    closing_sql.push_str(&closing_of(session, cargo));
-    let closing = ask(client, &closing_sql).await?;
+    let closing = match (cargo.leaves, cargo.verify) {
+        (Leaves::Nothing, None) => None,
+        _ => {
+            closing_sql.push_str(&closing_of(session, cargo));
+            Some(ask(client, &closing_sql).await?)
+        }
+    };
     let witness = start(scribe.mark(client, cargo.mark, cargo.mirror)).await;
     Ok(Flight { opening, locking, groups, checks, closing, witness })
 }
@@ -316,12 +342,15 @@ impl Flight<'_> {
                 Err((_, error)) => note(fault(&error, Some(site))),
             }
         }
-        let closed = match self.closing.answer().await {
-            Ok(answer) => answer.first_column,
-            Err((_, error)) => {
-                note(fault(&error, None));
-                Vec::new()
-            }
+        let closed = match self.closing {
+            None => Vec::new(),
+            Some(sent) => match sent.answer().await {
+                Ok(answer) => answer.first_column,
+                Err((_, error)) => {
+                    note(fault(&error, None));
+                    Vec::new()
+                }
+            },
         };
         match self.witness.answer().await {
             Ok(1) => {}
@@ -350,9 +379,23 @@ pub(crate) fn unwitnessed() -> Failure {
 /// A COMMIT that was sent.
 pub(crate) struct Commit(Sent);
 
+/// When a COMMIT is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// When it is on the server's disk, and on those of the standbys that it waits for.
+    Now,
+    /// At once. It is durable when a later one is that was answered so, because the WAL is written in order; until then a
+    /// crash of the server may take it back.
+    WithALater,
+}
+
 /// Sends COMMIT, and nothing else.
-pub(crate) async fn commit(client: &Client) -> Result<Commit, tokio_postgres::Error> {
-    Ok(Commit(send(client, "COMMIT").await?))
+pub(crate) async fn commit(client: &Client, durability: Durability) -> Result<Commit, tokio_postgres::Error> {
+    let sql = match durability {
+        Durability::Now => "COMMIT",
+        Durability::WithALater => "SET LOCAL synchronous_commit = off; COMMIT",
+    };
+    Ok(Commit(send(client, sql).await?))
 }
 
 impl Commit {

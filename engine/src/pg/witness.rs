@@ -1,6 +1,6 @@
 //! The witness: the history row, and the run's mirror, written in the same transaction as what they bear witness to.
 
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Statement};
 
 use super::kept::Keeper;
@@ -104,18 +104,32 @@ pub enum Mark {
     },
 }
 
+/// Programs of the user's that any statement on the schema may start, and that may leave other settings in the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventTriggers {
+    /// There is none.
+    None,
+    /// There are some.
+    Some,
+}
+
 /// Prepared statements of one session, with the names of its run.
 #[derive(Debug, Clone)]
 pub struct Scribe {
+    /// As it was when the session was opened. Scripts that make one are not known to leave a session as it was.
+    pub triggers: EventTriggers,
     run: RunId,
     epoch: Epoch,
     applied: Statement,
+    /// The same where no records go with it, which is most of the time; the rows that are not there cost a tenth of it.
+    applied_alone: Statement,
     parts: Statement,
     gone: Statement,
     mirror: Statement,
     state: Statement,
     append: String,
     pub(crate) keeper: Keeper,
+    touch: String,
 }
 
 /// Longest piece of a script that travels in one message, in bytes. A message is held in memory about twice.
@@ -147,8 +161,7 @@ impl Scribe {
     pub async fn prepare(client: &Client, schema: &SchemaName, run: RunId, epoch: Epoch) -> Result<Self, Error> {
         let with_mirror = |sql: &str| schema.fill(&format!("WITH {MIRROR}{sql}"));
         let types = |more: &[Type]| [&MIRROR_TYPES[..], more].concat();
-        let applied = with_mirror(
-            " INSERT INTO {schema}.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql, \
+        let applied_sql = " INSERT INTO {schema}.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql, \
               down_sql, verify_sql, duration_us, part_tokens) \
              VALUES ($8, 'applied', $1, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
                (extract(epoch FROM clock_timestamp() - coalesce((SELECT applied_at FROM {schema}.history WHERE id = $19), \
@@ -156,8 +169,9 @@ impl Scribe {
              ON CONFLICT (id) DO UPDATE SET state = 'applied', run_id = $1, attempt = $9, epoch = $10, content = $11, \
                tokens = $12, requires = $13, header = $14, up_sql = $15, down_sql = $16, verify_sql = $17, \
                applied_at = clock_timestamp(), duration_us = $18, parts_done = 0, part_tokens = '{}', part_before = NULL \
-             WHERE {schema}.history.state = 'begun'",
-        );
+             WHERE {schema}.history.state = 'begun'";
+        let applied = with_mirror(applied_sql);
+        let applied_alone = schema.fill(&renumbered(applied_sql));
         let parts = with_mirror(
             " INSERT INTO {schema}.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql, \
               down_sql, verify_sql, parts_done, part_tokens, part_before) \
@@ -185,6 +199,7 @@ impl Scribe {
             + &format!(" AND {current}");
         let mirror = with_mirror(" SELECT 1");
         let append = schema.fill("UPDATE {schema}.history SET up_sql = up_sql || $2 WHERE id = $1");
+        let touch = schema.fill("UPDATE {schema}.run SET updated_at = clock_timestamp() WHERE run_id = $1");
         let testimony = [
             Type::TEXT,
             Type::INT4,
@@ -197,19 +212,27 @@ impl Scribe {
             Type::TEXT,
             Type::TEXT,
         ];
-        let applied_types = types(&[&testimony[..], &[Type::INT8, Type::TEXT]].concat());
+        let of_applied = [&testimony[..], &[Type::INT8, Type::TEXT]].concat();
+        let applied_types = types(&of_applied);
+        let alone_types = [&[Type::TEXT], &of_applied[..]].concat();
         let parts_types = types(&[&testimony[..], &[Type::INT4, Type::BYTEA_ARRAY, Type::TEXT, Type::TEXT]].concat());
         let gone_types = types(&[Type::TEXT]);
         let state_types = types(&[Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8, Type::INT8]);
-        let (applied, parts, gone, mirror, state) = tokio::try_join!(
+        let (triggers, applied, applied_alone, parts, gone, mirror, state) = tokio::try_join!(
+            client.query_typed("SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger)", &[]),
             client.prepare_typed(&applied, &applied_types),
+            client.prepare_typed(&applied_alone, &alone_types),
             client.prepare_typed(&parts, &parts_types),
             client.prepare_typed(&gone, &gone_types),
             client.prepare_typed(&mirror, &MIRROR_TYPES),
             client.prepare_typed(&state, &state_types),
         )?;
+        let triggers = match triggers.first().is_some_and(|row| row.get(0)) {
+            true => EventTriggers::Some,
+            false => EventTriggers::None,
+        };
         let keeper = Keeper::new(schema);
-        Ok(Self { run, epoch, applied, parts, gone, mirror, state, append, keeper })
+        Ok(Self { triggers, run, epoch, applied, applied_alone, parts, gone, mirror, state, append, keeper, touch })
     }
 
     /// Writes a mark and the mirror in the transaction that is open. Zero rows means that the row was not in a state
@@ -225,32 +248,27 @@ impl Scribe {
             Mark::Applied { testimony: t, attempt, duration_us, since } => {
                 let attempt = i32::try_from(*attempt).unwrap_or(i32::MAX);
                 let (up_sql, rest) = pieces(t.up_sql.beginning());
-                let written = client
-                    .execute(
-                        &self.applied,
-                        &[
-                            &run,
-                            &m.seqs,
-                            &m.kinds,
-                            &m.steps,
-                            &m.ats,
-                            &m.bytes,
-                            &m.head,
-                            &t.id,
-                            &attempt,
-                            &epoch,
-                            &t.content,
-                            &t.tokens,
-                            &t.requires,
-                            &t.header,
-                            &up_sql,
-                            &t.down_sql.as_deref(),
-                            &t.verify_sql.as_deref(),
-                            duration_us,
-                            since,
-                        ],
-                    )
-                    .await?;
+                let (down_sql, verify_sql) = (t.down_sql.as_deref(), t.verify_sql.as_deref());
+                let row: [&(dyn ToSql + Sync); 12] = [
+                    &t.id,
+                    &attempt,
+                    &epoch,
+                    &t.content,
+                    &t.tokens,
+                    &t.requires,
+                    &t.header,
+                    &up_sql,
+                    &down_sql,
+                    &verify_sql,
+                    duration_us,
+                    since,
+                ];
+                let carried: [&(dyn ToSql + Sync); 7] = [&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head];
+                let written = if m.is_empty() {
+                    client.execute(&self.applied_alone, &[&carried[..1], &row[..]].concat()).await?
+                } else {
+                    client.execute(&self.applied, &[&carried[..], &row[..]].concat()).await?
+                };
                 self.append(client, &t.id, rest).await?;
                 Ok(written)
             }
@@ -315,6 +333,18 @@ impl Scribe {
         client.execute(&self.mirror, &[&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head]).await.map(|_| ())
     }
 
+    /// Returns when everything that this session committed is durable: the WAL is written in order, and this waits for a
+    /// row of its own. Nothing else may be open.
+    ///
+    /// # Errors
+    /// The server or the line failed, or the row is not there any more.
+    pub async fn settle(&self, client: &Client, fence: &str) -> Result<u64, Error> {
+        client.batch_execute(&format!("BEGIN; {fence}")).await?;
+        let moved = client.execute_typed(&self.touch, &[(&self.run.to_string(), Type::TEXT)]).await?;
+        client.batch_execute("COMMIT").await?;
+        Ok(moved)
+    }
+
     /// Writes the run's state with the mirror.
     ///
     /// # Errors
@@ -349,6 +379,17 @@ impl Scribe {
             .map(|_| ())
     }
 }
+
+/// The same statement without the parameters of [`MIRROR`] but the first: `$8` becomes `$2`, and so on.
+fn renumbered(sql: &str) -> String {
+    // Upwards: what a number becomes is never one that is still to be changed.
+    (MIRROR_TYPES.len() + 1..=LAST_OF_APPLIED).fold(sql.to_owned(), |sql, number| {
+        sql.replace(&format!("${number}"), &format!("${}", number - MIRROR_TYPES.len() + 1))
+    })
+}
+
+/// The highest parameter of the statement that says `applied`.
+const LAST_OF_APPLIED: usize = 19;
 
 /// The part of [`MIRROR`] that moves the run row; left out where the statement itself does.
 const RAN_ALONE: &str = ", ran AS (UPDATE {schema}.run SET records = greatest(records, (SELECT coalesce(max(s), 0) FROM unnest($2::bigint[]) AS s)), \
