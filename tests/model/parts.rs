@@ -9,7 +9,7 @@ use migengine_engine::run::recovery::{
 use migengine_engine::run::state::{RestReason, StepState};
 use migengine_engine::sql::{Effect, QualifiedName};
 
-use super::protocol::{Kind, PIECES, PartKind, Weak};
+use super::protocol::{PIECES, PartKind, Weak};
 use super::runner::{Act, Ended};
 use super::state::{Ix, Mark, Msg, Parts, Pc, Progress, Reply, Row, RowState, Stage};
 
