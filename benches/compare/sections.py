@@ -224,7 +224,6 @@ def scale(server, scratch):
 def script(server, scratch):
     """A data script of 100 MB."""
     text = "| 100 MB of | s | peak, MB |\n|---|---|---|\n"
-    peaks = {}
     for kind in ("COPY", "INSERT"):
         folder = pathlib.Path(scratch) / f"data_{kind}"
         folder.mkdir(exist_ok=True)
@@ -240,9 +239,8 @@ def script(server, scratch):
         run = Run(migengine(server.url("data"), folder, "apply --yes")).needed()
         server.drop("data")
         shutil.rmtree(folder)
-        peaks[kind] = run.peak_mb
+        goal(f"a data script of 100 MB, {kind}: memory", "under 60 MB", f"{run.peak_mb:.0f} MB", run.peak_mb < 60)
         text += f"| {kind} | {run.seconds:.1f} | {run.peak_mb:.0f} |\n"
-    goal("a data script of 100 MB: memory", "under 60 MB", f"{max(peaks.values()):.0f} MB", max(peaks.values()) < 60)
     return text
 
 
