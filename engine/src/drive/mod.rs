@@ -17,6 +17,7 @@ mod pipeline;
 pub mod points;
 mod reconcile;
 mod record;
+mod train;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -27,25 +27,25 @@ use crate::run::state::{Direction, StepIndex, StepState};
 const INTENTS: usize = 32;
 
 /// A step whose transaction is open and whose COMMIT was not sent, or is not known to be durable.
-struct Open {
-    step: StepIndex,
-    mirrored: u64,
-    began_us: i64,
-    gauge: Gauge,
-    seen: Seen,
+pub(super) struct Open {
+    pub(super) step: StepIndex,
+    pub(super) mirrored: u64,
+    pub(super) began_us: i64,
+    pub(super) gauge: Gauge,
+    pub(super) seen: Seen,
 }
 
 /// A step whose COMMIT was answered and may not be on the disk yet: nothing says so to anybody before one that is.
-struct Landed {
+pub(super) struct Landed {
     open: Open,
     /// When the answer came, in microseconds.
     at: i64,
 }
 
 /// The step whose transaction is open, behind those that wait for its COMMIT to be durable with it.
-struct Flying {
-    open: Open,
-    landed: Vec<Landed>,
+pub(super) struct Flying {
+    pub(super) open: Open,
+    pub(super) landed: Vec<Landed>,
 }
 
 /// Most steps that wait for one COMMIT to become durable.
@@ -55,7 +55,7 @@ const LANDED_US: i64 = 100_000;
 
 /// When the COMMIT of a step is to be answered that travels with the next one. Waiting for the disk takes longer than a small
 /// step, so several may share that, where what comes is over at once: what has taken effect is not kept from anybody for long.
-fn durability(next: Reach, landed: &[Landed], now: i64) -> Durability {
+pub(super) fn durability(next: Reach, landed: &[Landed], now: i64) -> Durability {
     let waited = landed.first().map_or(0, |first| now.saturating_sub(first.at));
     match next {
         Reach::NewOnly if landed.len() < LANDED && waited < LANDED_US => Durability::WithALater,
@@ -93,7 +93,8 @@ impl<J: Journal> Driver<'_, J> {
                 self.note_intents(ahead)?;
                 self.begin_flush().await;
             }
-            for &step in window {
+            let mut rest = window;
+            while let Some((&step, behind)) = rest.split_first() {
                 if self.stopping() || self.held() {
                     return self.finish_open(open).await.map(drop);
                 }
@@ -103,6 +104,17 @@ impl<J: Journal> Driver<'_, J> {
                         return self.flush().await;
                     }
                 }
+                let together = self.train_of(rest);
+                if together > 1 {
+                    let (cars, _) = rest.split_at(together);
+                    let (flow, done) = self.in_train(cars, &mut open).await?;
+                    if matches!(flow, Flow::Stop) {
+                        return self.flush().await;
+                    }
+                    rest = rest.get(done..).unwrap_or_default();
+                    continue;
+                }
+                rest = behind;
                 let flow = match self.script(step, self.unwinding()) {
                     Some(script) if script.transactional() && pipelines(&script) && !busy.contains(&step) => {
                         self.step(step, &script, &mut open).await?
@@ -196,23 +208,30 @@ impl<J: Journal> Driver<'_, J> {
                 self.flush_sometimes().await?;
                 Ok(Flow::Continue)
             }
-            Err(Fault::Lost(why)) => self.faulted(step, Fault::Lost(why)).await,
-            Err(fault) => {
-                if let Flow::Stop = self.settle_landed(landed).await? {
-                    return Ok(Flow::Stop);
-                }
-                let sqlstate = match &fault {
-                    Fault::Refused(failure) => failure.sqlstate.as_deref(),
-                    Fault::Lost(_) => None,
-                };
-                match guard::setback(sqlstate, exchange.seen.cancelled) {
-                    Some(_) => {
-                        let refused = Refused { fault, seen: exchange.seen };
-                        self.guarded(step, script, Some(case), Some(refused)).await
-                    }
-                    None => self.faulted(step, fault).await,
-                }
-            }
+            Err(fault) => self.refused((step, script), case, landed, (fault, exchange.seen)).await,
+        }
+    }
+
+    /// A step did not do what it should. Those before it are made durable and told of; the guard takes over where somebody's
+    /// lock was in the way.
+    pub(super) async fn refused(
+        &mut self,
+        (step, script): (StepIndex, &Script),
+        case: Case,
+        landed: Vec<Landed>,
+        (fault, seen): (Fault, Seen),
+    ) -> Result<Flow, DriveError> {
+        let sqlstate = match &fault {
+            Fault::Refused(failure) => failure.sqlstate.as_deref(),
+            Fault::Lost(_) => return self.faulted(step, fault).await,
+        };
+        let setback = guard::setback(sqlstate, seen.cancelled);
+        if let Flow::Stop = self.settle_landed(landed).await? {
+            return Ok(Flow::Stop);
+        }
+        match setback {
+            Some(_) => self.guarded(step, script, Some(case), Some(Refused { fault, seen })).await,
+            None => self.faulted(step, fault).await,
         }
     }
 
@@ -288,13 +307,13 @@ impl<J: Journal> Driver<'_, J> {
         Ok(flow)
     }
 
-    fn now_us(&self) -> i64 {
+    pub(super) fn now_us(&self) -> i64 {
         (self.world.clock)().0
     }
 
     /// `at` is when the verdict came, in microseconds. Returns the steps that wait for a later COMMIT; nothing where the
     /// pipeline is to stop.
-    async fn committed(
+    pub(super) async fn committed(
         &mut self,
         flying: Flying,
         durability: Durability,
@@ -466,7 +485,7 @@ impl<J: Journal> Driver<'_, J> {
         }
     }
 
-    fn after(&self, open: Option<StepIndex>) -> After {
+    pub(super) fn after(&self, open: Option<StepIndex>) -> After {
         let before: Vec<String> = open.map(|step| self.run.step_name(step).to_owned()).into_iter().collect();
         if self.unwinding() {
             After { gone: before, ..After::default() }

@@ -1,5 +1,6 @@
 //! The witness: the history row, and the run's mirror, written in the same transaction as what they bear witness to.
 
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Statement};
 
@@ -169,9 +170,9 @@ impl Scribe {
              ON CONFLICT (id) DO UPDATE SET state = 'applied', run_id = $1, attempt = $9, epoch = $10, content = $11, \
                tokens = $12, requires = $13, header = $14, up_sql = $15, down_sql = $16, verify_sql = $17, \
                applied_at = clock_timestamp(), duration_us = $18, parts_done = 0, part_tokens = '{}', part_before = NULL \
-             WHERE {schema}.history.state = 'begun'";
-        let applied = with_mirror(applied_sql);
-        let applied_alone = schema.fill(&renumbered(applied_sql));
+             WHERE {schema}.history.state = 'begun' RETURNING 1) SELECT 1 / count(*) FROM witness";
+        let applied = with_mirror(&format!(",{applied_sql}"));
+        let applied_alone = schema.fill(&format!("WITH{}", renumbered(applied_sql)));
         let parts = with_mirror(
             " INSERT INTO {schema}.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql, \
               down_sql, verify_sql, parts_done, part_tokens, part_before) \
@@ -265,9 +266,13 @@ impl Scribe {
                 ];
                 let carried: [&(dyn ToSql + Sync); 7] = [&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head];
                 let written = if m.is_empty() {
-                    client.execute(&self.applied_alone, &[&carried[..1], &row[..]].concat()).await?
+                    client.execute(&self.applied_alone, &[&carried[..1], &row[..]].concat()).await
                 } else {
-                    client.execute(&self.applied, &[&carried[..], &row[..]].concat()).await?
+                    client.execute(&self.applied, &[&carried[..], &row[..]].concat()).await
+                };
+                let written = match written {
+                    Err(error) if error.code() == Some(&SqlState::DIVISION_BY_ZERO) => return Ok(0),
+                    written => written?,
                 };
                 self.append(client, &t.id, rest).await?;
                 Ok(written)
