@@ -190,7 +190,7 @@ impl<J: Journal> Driver<'_, J> {
                     .map(|now| now.saturating_sub(before)),
                 None => None,
             };
-            let gauge = Gauge { rows: 0, wal_bytes, size_after: None };
+            let gauge = Gauge { wal_bytes, ..Gauge::default() };
             return Ok(self.keep_figures(step, gauge, &seen, began.elapsed(), Duration::ZERO).await?);
         };
         let mut fault = fault(&error, Some(Site::of(script, statement)));
@@ -364,7 +364,7 @@ impl<J: Journal> Driver<'_, J> {
 }
 
 pub(crate) async fn write_mark(live: &Live, mark: &Mark, mirror: &Mirror) -> Result<(), Halt> {
-    if live.scribe.mark(&live.session.client, mark, mirror).await.map_err(Fault::from)? != 1 {
+    if live.scribe.mark(&live.session.client, mark, mirror).await.map_err(Fault::from)?.rows != 1 {
         return Err(Fault::Refused(Box::new(flight::unwitnessed())).into());
     }
     Ok(live.scribe.keeper.keep(&live.session.client, mark).await?)

@@ -345,7 +345,9 @@ impl<J: Journal> Driver<'_, J> {
     async fn note_landed(&mut self, landed: Vec<Landed>) -> Result<(), DriveError> {
         for Landed { open, at } in landed {
             self.mirrored(open.mirrored);
-            let elapsed = u64::try_from(at.saturating_sub(open.began_us)).unwrap_or_default();
+            // Several answers may come at once: how long each step took, only the server can tell.
+            let here = u64::try_from(at.saturating_sub(open.began_us)).unwrap_or_default();
+            let elapsed = open.gauge.took_us.unwrap_or(here);
             let took = Duration::from_micros(elapsed);
             self.keep_figures(open.step, open.gauge, &open.seen, took, Duration::ZERO).await?;
             self.note(self.done(open.step, elapsed))?;

@@ -51,11 +51,12 @@ pub(crate) async fn carry(session: &Session, scribe: &Scribe, cargo: &Cargo<'_>)
     }
     let closing = super::flight::closing_of(session, cargo);
     let closed = ask(client, &closing).await?.answer().await.map_err(|(_, error)| fault(&error, None))?;
-    if scribe.mark(client, cargo.mark, cargo.mirror).await? != 1 {
+    let written = scribe.mark(client, cargo.mark, cargo.mirror).await?;
+    if written.rows != 1 {
         return Err(Fault::Refused(Box::new(unwitnessed())));
     }
     scribe.keeper.keep(client, cargo.mark).await?;
-    Ok(Gauge::read(rows, &opened.first_column, &closed.first_column))
+    Ok(Gauge::read(rows, &opened.first_column, &closed.first_column, written))
 }
 
 async fn plain(session: &Session, sql: &str) -> Result<(), Fault> {

@@ -9,7 +9,7 @@ use super::failure::{Fault, Site, fault};
 use super::layout::quote_literal;
 use super::send::{Sent, Started, ask, send, start};
 use super::session::Session;
-use super::witness::{EventTriggers, Mark, Mirror, Scribe};
+use super::witness::{EventTriggers, Mark, Mirror, Scribe, Written};
 use crate::guard::{Case, Reach};
 use crate::hazard::{LockOn, ObjectLock};
 use crate::id::Epoch;
@@ -110,16 +110,18 @@ pub(crate) struct Gauge {
     pub(crate) wal_bytes: Option<u64>,
     /// Bytes of the tables at the end.
     pub(crate) size_after: Option<u64>,
+    /// Microseconds from the beginning of the transaction to its history row, by the server's clock.
+    pub(crate) took_us: Option<u64>,
 }
 
 impl Gauge {
     /// From the first column of what the fence and the closing answered.
-    pub(crate) fn read(rows: u64, opened: &[Option<String>], closed: &[Option<String>]) -> Self {
+    pub(crate) fn read(rows: u64, opened: &[Option<String>], closed: &[Option<String>], written: Written) -> Self {
         let end = closed.last().and_then(Option::as_deref).unwrap_or_default();
         let (position, size) = end.split_once(' ').unwrap_or((end, ""));
         let began = opened.last().and_then(Option::as_deref).and_then(wal_position);
         let wal_bytes = began.zip(wal_position(position)).map(|(began, ended)| ended.saturating_sub(began));
-        Self { rows, wal_bytes, size_after: size.parse().ok() }
+        Self { rows, wal_bytes, size_after: size.parse().ok(), took_us: written.took_us }
     }
 }
 
@@ -143,7 +145,7 @@ pub(crate) struct Flight<'a> {
     groups: Vec<(Sent, Group<'a>)>,
     checks: Vec<(Sent, Site<'a>)>,
     closing: Option<Sent>,
-    witness: Started<'a, u64>,
+    witness: Started<'a, Written>,
 }
 
 /// Consecutive statements that travel in one message.
@@ -352,12 +354,17 @@ impl Flight<'_> {
                 }
             },
         };
-        match self.witness.answer().await {
-            Ok(1) => {}
-            Ok(_) => note(Fault::Refused(Box::new(unwitnessed()))),
-            Err(error) => note(fault(&error, None)),
+        let written = match self.witness.answer().await {
+            Ok(written) => written,
+            Err(error) => {
+                note(fault(&error, None));
+                Written { rows: 0, took_us: None }
+            }
+        };
+        if written.rows != 1 {
+            note(Fault::Refused(Box::new(unwitnessed())));
         }
-        first.map_or_else(|| Ok(Gauge::read(rows, &opened, &closed)), Err)
+        first.map_or_else(|| Ok(Gauge::read(rows, &opened, &closed, written)), Err)
     }
 }
 

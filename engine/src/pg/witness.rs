@@ -105,6 +105,21 @@ pub enum Mark {
     },
 }
 
+/// What came of writing a mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Rows that were written.
+    pub rows: u64,
+    /// What the row says of how long the step took, in microseconds: from the beginning of its transaction to here.
+    pub took_us: Option<u64>,
+}
+
+impl Written {
+    fn of(rows: u64) -> Self {
+        Self { rows, took_us: None }
+    }
+}
+
 /// Programs of the user's that any statement on the schema may start, and that may leave other settings in the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventTriggers {
@@ -162,7 +177,8 @@ impl Scribe {
     pub async fn prepare(client: &Client, schema: &SchemaName, run: RunId, epoch: Epoch) -> Result<Self, Error> {
         let with_mirror = |sql: &str| schema.fill(&format!("WITH {MIRROR}{sql}"));
         let types = |more: &[Type]| [&MIRROR_TYPES[..], more].concat();
-        let applied_sql = " INSERT INTO {schema}.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql, \
+        // No row means that it was not in a state that allows this, and is an error: the COMMIT may be on its way already.
+        let applied_sql = " witness AS (INSERT INTO {schema}.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql, \
               down_sql, verify_sql, duration_us, part_tokens) \
              VALUES ($8, 'applied', $1, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
                (extract(epoch FROM clock_timestamp() - coalesce((SELECT applied_at FROM {schema}.history WHERE id = $19), \
@@ -170,7 +186,7 @@ impl Scribe {
              ON CONFLICT (id) DO UPDATE SET state = 'applied', run_id = $1, attempt = $9, epoch = $10, content = $11, \
                tokens = $12, requires = $13, header = $14, up_sql = $15, down_sql = $16, verify_sql = $17, \
                applied_at = clock_timestamp(), duration_us = $18, parts_done = 0, part_tokens = '{}', part_before = NULL \
-             WHERE {schema}.history.state = 'begun' RETURNING 1) SELECT 1 / count(*) FROM witness";
+             WHERE {schema}.history.state = 'begun' RETURNING duration_us) SELECT 1 / count(*), max(duration_us) FROM witness";
         let applied = with_mirror(&format!(",{applied_sql}"));
         let applied_alone = schema.fill(&format!("WITH{}", renumbered(applied_sql)));
         let parts = with_mirror(
@@ -241,7 +257,7 @@ impl Scribe {
     ///
     /// # Errors
     /// The server or the line failed.
-    pub async fn mark(&self, client: &Client, mark: &Mark, mirror: &Mirror) -> Result<u64, Error> {
+    pub async fn mark(&self, client: &Client, mark: &Mark, mirror: &Mirror) -> Result<Written, Error> {
         let run = self.run.to_string();
         let epoch = i64::try_from(self.epoch.0).unwrap_or(i64::MAX);
         let m = mirror;
@@ -266,16 +282,17 @@ impl Scribe {
                 ];
                 let carried: [&(dyn ToSql + Sync); 7] = [&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head];
                 let written = if m.is_empty() {
-                    client.execute(&self.applied_alone, &[&carried[..1], &row[..]].concat()).await
+                    client.query(&self.applied_alone, &[&carried[..1], &row[..]].concat()).await
                 } else {
-                    client.execute(&self.applied, &[&carried[..], &row[..]].concat()).await
+                    client.query(&self.applied, &[&carried[..], &row[..]].concat()).await
                 };
                 let written = match written {
-                    Err(error) if error.code() == Some(&SqlState::DIVISION_BY_ZERO) => return Ok(0),
+                    Err(error) if error.code() == Some(&SqlState::DIVISION_BY_ZERO) => return Ok(Written::of(0)),
                     written => written?,
                 };
+                let took_us = written.first().and_then(|row| row.get::<_, Option<i64>>(1));
                 self.append(client, &t.id, rest).await?;
-                Ok(written)
+                Ok(Written { rows: 1, took_us: took_us.and_then(|us| u64::try_from(us).ok()) })
             }
             Mark::Parts { testimony: t, undoing, attempt, done, tokens, before } => {
                 let attempt = i32::try_from(*attempt).unwrap_or(i32::MAX);
@@ -311,10 +328,12 @@ impl Scribe {
                         ],
                     )
                     .await
+                    .map(Written::of)
             }
-            Mark::Gone { id } => {
-                client.execute(&self.gone, &[&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head, id]).await
-            }
+            Mark::Gone { id } => client
+                .execute(&self.gone, &[&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head, id])
+                .await
+                .map(Written::of),
         }
     }
 
