@@ -4,6 +4,9 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use migengine_engine::id::RunId;
+use migengine_engine::run::journal::Journal as _;
+use migengine_journal::SledJournal;
 use support::{Output, Scene};
 
 fn says(output: &Output, words: &[&str]) {
@@ -109,4 +112,23 @@ fn a_verdict_without_a_reason_is_no_verdict() {
     says(&scene.run(&["resolve", "001", "--as", "applied"]).expect(2), &["--reason"]);
     says(&scene.run(&["resolve", "001", "--as", "applied", "--reason", " "]).expect(2), &["ME420"]);
     assert_eq!(scene.everything(), before);
+}
+
+#[test]
+fn a_journal_that_lost_all_but_the_first_word_of_a_finished_run_is_completed_from_the_database() {
+    let scene = Scene::with_steps(2);
+    scene.run(&["apply"]).expect(0);
+    let told = scene.run(&["journal", "show", "last", "--format", "json"]).expect(0).json();
+    let run: RunId = scene.db.psql("SELECT run_id FROM migengine.run").parse().unwrap();
+    let hex = scene.db.psql("SELECT encode(bytes, 'hex') FROM migengine.record WHERE seq = 1");
+    let pairs = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+    let first: Vec<u8> = pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
+    std::fs::remove_dir_all(scene.project.journal()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let opened = SledJournal::open(scene.project.journal()).unwrap();
+    runtime.block_on(opened.journal.adopt(run, vec![first])).unwrap();
+    drop(opened);
+    says(&scene.run(&["apply", "--resume"]).expect(0), &["nothing to resume"]);
+    assert_eq!(scene.run(&["journal", "show", "last", "--format", "json"]).expect(0).json(), told);
+    scene.run(&["journal", "check"]).expect(0);
 }

@@ -98,10 +98,10 @@ async fn look(
             adopted = true;
         }
     }
-    // Another machine may have brought to an end what this journal believes unfinished.
-    let elsewhere = |run: &&RunSnapshot| {
-        !run.state.is_final() && run.epoch.is_some() && !ledger.unfinished.iter().any(|row| row.run == run.run)
-    };
+    // Another machine may have brought to an end what this journal believes unfinished, or believes not even begun: a damaged
+    // journal may have lost everything behind the first word of a run.
+    let elsewhere =
+        |run: &&RunSnapshot| !run.state.is_final() && !ledger.unfinished.iter().any(|row| row.run == run.run);
     for run in journal.runs.iter().filter(elsewhere) {
         let stored = mirror::records(&session.client, &session.schema, run.run).await?;
         if stored.len() as u64 > run.events {
