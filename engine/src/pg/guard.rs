@@ -105,9 +105,8 @@ const HOLDERS: &str = "SELECT t.n::int8, l.relation::regclass::text, l.mode, l.p
 
 /// Who waits behind a backend, directly or in the queue, for how long, and how long that backend is waiting itself.
 /// `pg_blocking_pids` is not free; it is asked about those only who wait. Nor is `pg_locks`, which keeps everybody from locking
-/// while it is read: a run of a thousand steps in one transaction holds ten thousand locks, and reading them fifty times a
-/// second took a fifth of its time. So it is read only where a session says that it waits for a lock, as far as this role is
-/// told (`$2`: it is not).
+/// while it is read, and a run of a thousand steps in one transaction holds some ten thousand locks. So it is read only where a
+/// session says that it waits for a lock, as far as this role is told (`$2`: it is not).
 const BEHIND: &str = "WITH waiting AS MATERIALIZED (SELECT pid, waitstart FROM pg_locks WHERE NOT granted \
       AND ($2 OR EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'))) \
   SELECT (SELECT (extract(epoch FROM max(clock_timestamp() - coalesce(waitstart, clock_timestamp()))) * 1000)::float8 \
