@@ -220,6 +220,8 @@ mod tests {
             "CREATE TABLE t AS SELECT * FROM users",
             "CREATE TABLE t (a) AS VALUES (1)",
             "CREATE TABLE t (a int REFERENCES users)",
+            "CREATE TABLE t PARTITION OF users FOR VALUES FROM (1) TO (2)",
+            "CREATE TABLE t AS EXECUTE q",
             "CREATE INDEX ON users (a)",
             "CREATE TABLE t (a int); SET search_path = app",
             "CREATE TABLE t (a int); SELECT set_config('role', 'x', false)",

@@ -132,7 +132,8 @@ pub enum EventTriggers {
 /// Prepared statements of one session, with the names of its run.
 #[derive(Debug, Clone)]
 pub struct Scribe {
-    /// As it was when the session was opened. Scripts that make one are not known to leave a session as it was.
+    /// As it was when the session took the lock. One that is made later is not seen by it; what its program sets in the session
+    /// stays there until a script is followed by a reset.
     pub triggers: EventTriggers,
     run: RunId,
     epoch: Epoch,
