@@ -18,7 +18,7 @@ use crate::pg::copy::carry;
 use crate::pg::failure::Fault;
 use crate::pg::flight::{self, After, Cargo, Durability, Leaves, Opens, Patience};
 use crate::pg::guard::{Seen, random};
-use crate::pg::witness::{Mark, Mirror};
+use crate::pg::witness::{Mark, Mirror, Prior};
 use crate::run::failure::Failure;
 use crate::run::journal::Journal;
 use crate::run::state::StepIndex;
@@ -82,9 +82,13 @@ impl<J: Journal> Driver<'_, J> {
         let script = self.script(step, false).filter(|script| script.can_join())?;
         let part = script.parts.first()?.clone();
         let mark = match self.mark(step) {
-            Mark::Applied { testimony, attempt, duration_us, .. } => {
+            Mark::Applied { testimony, attempt, prior } => {
                 let since = before.map(|before| self.run.step_name(before.step).to_owned());
-                Mark::Applied { testimony, attempt: attempt + 1, duration_us, since }
+                let prior = match prior {
+                    Prior::Nothing { .. } => Prior::Nothing { since },
+                    begun @ Prior::Begun { .. } => begun,
+                };
+                Mark::Applied { testimony, attempt: attempt + 1, prior }
             }
             other => other,
         };

@@ -17,7 +17,7 @@ use crate::pg::flight::{self, After, Durability, Gauge};
 use crate::pg::layout::quote_literal;
 use crate::pg::lock;
 use crate::pg::send::{ask, send};
-use crate::pg::witness::{Mark, Mirror, columns};
+use crate::pg::witness::{Mark, Mirror, Prior, columns};
 use crate::run::event::Event;
 use crate::run::evidence::{Observed, Remedy, judge};
 use crate::run::failure::Failure;
@@ -246,7 +246,7 @@ impl<J: Journal> Driver<'_, J> {
             Mark::Gone { id: self.run.step_name(step).to_owned() }
         } else {
             let (testimony, attempt) = (self.testimony(step), self.attempt_number(step));
-            Mark::Applied { testimony, attempt, duration_us, since: None }
+            Mark::Applied { testimony, attempt, prior: Prior::Begun { duration_us } }
         };
         self.mark_alone(live, &mark).await
     }

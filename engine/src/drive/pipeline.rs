@@ -16,7 +16,7 @@ use crate::pg::failure::Fault;
 use crate::pg::flight::{self, After, Cargo, Commit, Durability, Flight, Gauge, Leaves, Opens, Patience};
 use crate::pg::guard::Seen;
 use crate::pg::read::HistoryState;
-use crate::pg::witness::{Mark, Testimony};
+use crate::pg::witness::{Mark, Prior, Testimony};
 use crate::run::event::Event;
 use crate::run::failure::Failure;
 use crate::run::journal::Journal;
@@ -483,7 +483,10 @@ impl<J: Journal> Driver<'_, J> {
             Mark::Gone { id: self.run.step_name(step).to_owned() }
         } else {
             let (testimony, attempt) = (self.testimony(step), self.attempt_number(step));
-            Mark::Applied { testimony, attempt, duration_us: 0, since: None }
+            let begun = self.history_row(step).is_some()
+                || self.run.steps.get(step as usize).is_some_and(|step| step.parts_done > 0);
+            let prior = if begun { Prior::Begun { duration_us: 0 } } else { Prior::Nothing { since: None } };
+            Mark::Applied { testimony, attempt, prior }
         }
     }
 

@@ -74,8 +74,9 @@ CREATE TABLE {schema}.history (
 );
 COMMENT ON TABLE {schema}.history IS 'What is in effect: one row a migration, written in the migration''s own transaction';
 
--- Not logged: what stands here is gone, or in the history, at the end of the transaction that wrote it.
-CREATE UNLOGGED TABLE {schema}.piece (
+-- What stands here is gone, or in the history, at the end of the transaction that wrote it. Logged all the same: a table that is
+-- not waits for the disk four times when it is made, at everybody's first run, and long scripts are rare.
+CREATE TABLE {schema}.piece (
     id     text NOT NULL,
     number integer NOT NULL,
     text   text NOT NULL,
@@ -236,34 +237,35 @@ CREATE TABLE {schema}.audit_head (
 COMMENT ON TABLE {schema}.audit_head IS 'The last entry of the audit log, so that entries missing at its end are noticed';
 
 -- The hash of an entry covers the hash of the entry before it and every column, these as one JSON array; engine/src/audit.rs
--- computes the same. One hash, because each takes as long to begin as a kilobyte of text.
+-- computes the same. One hash, because each takes as long to begin as a kilobyte of text; and one statement, because beginning
+-- another one costs more than what it does.
 CREATE FUNCTION {schema}.audit_add(what text, run text, id text, content bytea, tokens bytea, sql text, detail text)
     RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    head record;
-    lease record;
-    entry {schema}.audit;
+    now timestamptz := clock_timestamp();
+    address text := host(inet_client_addr());
+    application text := current_setting('application_name');
 BEGIN
-    SELECT h.seq, h.hash INTO head FROM {schema}.audit_head h FOR UPDATE;
+    WITH headed AS (
+        UPDATE {schema}.audit_head h SET seq = h.seq + 1, hash = sha256(h.hash || convert_to(json_build_array(h.seq + 1,
+            (extract(epoch FROM now) * 1000000)::bigint, what, coalesce(run, l.run_id), id, l.epoch, session_user, address,
+            application, l.origin, encode(content, 'hex'), encode(tokens, 'hex'), sql, detail)::text, 'UTF8'))
+        FROM {schema}.lease l RETURNING h.seq, h.hash, l.run_id, l.epoch, l.origin)
+    INSERT INTO {schema}.audit SELECT h.seq, now, what, coalesce(run, h.run_id), id, h.epoch, session_user, address, application,
+        h.origin, content, tokens, sql, detail, h.hash FROM headed h;
     IF NOT FOUND THEN
+        PERFORM FROM {schema}.audit_head;
+        IF FOUND THEN
+            RAISE EXCEPTION 'the lease of migengine is gone';
+        END IF;
         -- Somebody deleted it. The log goes on behind its last entry, and says so; what is missing at its end only the
         -- journals still know.
         INSERT INTO {schema}.audit_head (seq, hash) SELECT a.seq, a.hash FROM {schema}.audit a ORDER BY a.seq DESC LIMIT 1
             ON CONFLICT DO NOTHING;
         INSERT INTO {schema}.audit_head DEFAULT VALUES ON CONFLICT DO NOTHING;
         PERFORM {schema}.audit_add('head_lost', NULL, NULL, NULL, NULL, NULL, 'somebody deleted the head of this log');
-        SELECT h.seq, h.hash INTO STRICT head FROM {schema}.audit_head h FOR UPDATE;
+        PERFORM {schema}.audit_add(what, run, id, content, tokens, sql, detail);
     END IF;
-    SELECT l.epoch, l.origin, l.run_id INTO STRICT lease FROM {schema}.lease l;
-    entry := ROW(head.seq + 1, clock_timestamp(), what, coalesce(run, lease.run_id), id, lease.epoch, session_user,
-        host(inet_client_addr()), current_setting('application_name'), lease.origin, content, tokens, sql, detail, NULL);
-    -- An expression, where a query over the columns took three times as long.
-    entry.hash := sha256(head.hash || convert_to(json_build_array(entry.seq,
-        (extract(epoch FROM entry.at) * 1000000)::bigint, entry.action, entry.run_id, entry.migration, entry.epoch, entry.role,
-        entry.address, entry.application, entry.origin, encode(entry.content, 'hex'), encode(entry.tokens, 'hex'), entry.sql,
-        entry.detail)::text, 'UTF8'));
-    INSERT INTO {schema}.audit VALUES (entry.*);
-    UPDATE {schema}.audit_head SET seq = entry.seq, hash = entry.hash;
 END
 $$;
 COMMENT ON FUNCTION {schema}.audit_add IS 'Appends an entry to the audit log';

@@ -77,11 +77,8 @@ pub enum Mark {
         testimony: Testimony,
         /// Which attempt.
         attempt: u32,
-        /// How long it took so far, in microseconds.
-        duration_us: i64,
-        /// The step before in the same transaction, from whose end the time counts; without one, from the beginning of
-        /// the transaction.
-        since: Option<String>,
+        /// What the history says of it before.
+        prior: Prior,
     },
     /// A script by parts is under way, in either direction.
     Parts {
@@ -102,6 +99,22 @@ pub enum Mark {
     Gone {
         /// The migration.
         id: String,
+    },
+}
+
+/// What the history says of a migration before the mark that says "in effect".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prior {
+    /// Nothing.
+    Nothing {
+        /// The step before in the same transaction, from whose end the time counts; without one, from the beginning of
+        /// the transaction.
+        since: Option<String>,
+    },
+    /// Perhaps that it has begun: a script by parts.
+    Begun {
+        /// How long that took, in microseconds.
+        duration_us: i64,
     },
 }
 
@@ -138,8 +151,11 @@ pub struct Scribe {
     run: RunId,
     epoch: Epoch,
     applied: Statement,
-    /// The same where no records go with it, which is most of the time; the rows that are not there cost a tenth of it.
-    applied_alone: Statement,
+    /// The same for a new row that no records go with, which is what most steps need. It asks for nothing that the server
+    /// would have to plan anew each time, and takes a third of the instructions.
+    fresh: Statement,
+    /// The same behind another step in one transaction.
+    fresh_within: Statement,
     parts: Statement,
     gone: Statement,
     mirror: Statement,
@@ -179,7 +195,8 @@ impl Scribe {
         let with_mirror = |sql: &str| schema.fill(&format!("WITH {MIRROR}{sql}"));
         let types = |more: &[Type]| [&MIRROR_TYPES[..], more].concat();
         // No row means that it was not in a state that allows this, and is an error: the COMMIT may be on its way already.
-        let applied_sql = " witness AS (INSERT INTO {schema}.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql, \
+        let applied = with_mirror(
+            ", witness AS (INSERT INTO {schema}.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql, \
               down_sql, verify_sql, duration_us, part_tokens) \
              VALUES ($8, 'applied', $1, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
                (extract(epoch FROM clock_timestamp() - coalesce((SELECT applied_at FROM {schema}.history WHERE id = $19), \
@@ -187,9 +204,18 @@ impl Scribe {
              ON CONFLICT (id) DO UPDATE SET state = 'applied', run_id = $1, attempt = $9, epoch = $10, content = $11, \
                tokens = $12, requires = $13, header = $14, up_sql = $15, down_sql = $16, verify_sql = $17, \
                applied_at = clock_timestamp(), duration_us = $18, parts_done = 0, part_tokens = '{}', part_before = NULL \
-             WHERE {schema}.history.state = 'begun' RETURNING duration_us) SELECT 1 / count(*), max(duration_us) FROM witness";
-        let applied = with_mirror(&format!(",{applied_sql}"));
-        let applied_alone = schema.fill(&format!("WITH{}", renumbered(applied_sql)));
+             WHERE {schema}.history.state = 'begun' RETURNING duration_us) SELECT max(duration_us), 1 / count(*) FROM witness",
+        );
+        let new_row = |since: &str| {
+            schema.fill(&format!(
+                "INSERT INTO {{schema}}.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql, \
+                  down_sql, verify_sql, duration_us) \
+                 VALUES ($2, 'applied', $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
+                   (extract(epoch FROM clock_timestamp() - {since}) * 1000000)::bigint) RETURNING duration_us"
+            ))
+        };
+        let fresh = new_row("transaction_timestamp()");
+        let fresh_within = new_row("(SELECT applied_at FROM {schema}.history WHERE id = $12)");
         let parts = with_mirror(
             " INSERT INTO {schema}.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql, \
               down_sql, verify_sql, parts_done, part_tokens, part_before) \
@@ -230,16 +256,17 @@ impl Scribe {
             Type::TEXT,
             Type::TEXT,
         ];
-        let of_applied = [&testimony[..], &[Type::INT8, Type::TEXT]].concat();
-        let applied_types = types(&of_applied);
-        let alone_types = [&[Type::TEXT], &of_applied[..]].concat();
+        let applied_types = types(&[&testimony[..], &[Type::INT8, Type::TEXT]].concat());
+        let fresh_types = [&[Type::TEXT], &testimony[..]].concat();
+        let within_types = [&fresh_types[..], &[Type::TEXT]].concat();
         let parts_types = types(&[&testimony[..], &[Type::INT4, Type::BYTEA_ARRAY, Type::TEXT, Type::TEXT]].concat());
         let gone_types = types(&[Type::TEXT]);
         let state_types = types(&[Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8, Type::INT8]);
-        let (triggers, applied, applied_alone, parts, gone, mirror, state) = tokio::try_join!(
+        let (triggers, applied, fresh, fresh_within, parts, gone, mirror, state) = tokio::try_join!(
             client.query_typed("SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger)", &[]),
             client.prepare_typed(&applied, &applied_types),
-            client.prepare_typed(&applied_alone, &alone_types),
+            client.prepare_typed(&fresh, &fresh_types),
+            client.prepare_typed(&fresh_within, &within_types),
             client.prepare_typed(&parts, &parts_types),
             client.prepare_typed(&gone, &gone_types),
             client.prepare_typed(&mirror, &MIRROR_TYPES),
@@ -250,7 +277,21 @@ impl Scribe {
             false => EventTriggers::None,
         };
         let keeper = Keeper::new(schema);
-        Ok(Self { triggers, run, epoch, applied, applied_alone, parts, gone, mirror, state, append, keeper, touch })
+        Ok(Self {
+            triggers,
+            run,
+            epoch,
+            applied,
+            fresh,
+            fresh_within,
+            parts,
+            gone,
+            mirror,
+            state,
+            append,
+            keeper,
+            touch,
+        })
     }
 
     /// Writes a mark and the mirror in the transaction that is open. Zero rows means that the row was not in a state
@@ -263,11 +304,11 @@ impl Scribe {
         let epoch = i64::try_from(self.epoch.0).unwrap_or(i64::MAX);
         let m = mirror;
         match mark {
-            Mark::Applied { testimony: t, attempt, duration_us, since } => {
+            Mark::Applied { testimony: t, attempt, prior } => {
                 let attempt = i32::try_from(*attempt).unwrap_or(i32::MAX);
                 let (up_sql, rest) = pieces(t.up_sql.beginning());
                 let (down_sql, verify_sql) = (t.down_sql.as_deref(), t.verify_sql.as_deref());
-                let row: [&(dyn ToSql + Sync); 12] = [
+                let told: [&(dyn ToSql + Sync); 10] = [
                     &t.id,
                     &attempt,
                     &epoch,
@@ -278,20 +319,31 @@ impl Scribe {
                     &up_sql,
                     &down_sql,
                     &verify_sql,
-                    duration_us,
-                    since,
                 ];
-                let carried: [&(dyn ToSql + Sync); 7] = [&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head];
-                let written = if m.is_empty() {
-                    client.query(&self.applied_alone, &[&carried[..1], &row[..]].concat()).await
-                } else {
-                    client.query(&self.applied, &[&carried[..], &row[..]].concat()).await
+                let written = match prior {
+                    Prior::Nothing { since: None } if m.is_empty() => {
+                        client.query(&self.fresh, &[&[&run as &(dyn ToSql + Sync)], &told[..]].concat()).await
+                    }
+                    Prior::Nothing { since } if m.is_empty() => {
+                        client
+                            .query(&self.fresh_within, &[&[&run as &(dyn ToSql + Sync)], &told[..], &[since]].concat())
+                            .await
+                    }
+                    prior => {
+                        let (since, duration_us) = match prior {
+                            Prior::Nothing { since } => (since.as_deref(), 0),
+                            Prior::Begun { duration_us } => (None, *duration_us),
+                        };
+                        let carried: [&(dyn ToSql + Sync); 7] =
+                            [&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head];
+                        client.query(&self.applied, &[&carried[..], &told[..], &[&duration_us, &since]].concat()).await
+                    }
                 };
                 let written = match written {
-                    Err(error) if error.code() == Some(&SqlState::DIVISION_BY_ZERO) => return Ok(Written::of(0)),
+                    Err(error) if stood_in_the_way(&error) => return Ok(Written::of(0)),
                     written => written?,
                 };
-                let took_us = written.first().and_then(|row| row.get::<_, Option<i64>>(1));
+                let took_us = written.first().and_then(|row| row.get::<_, Option<i64>>(0));
                 self.append(client, &t.id, rest).await?;
                 Ok(Written { rows: 1, took_us: took_us.and_then(|us| u64::try_from(us).ok()) })
             }
@@ -405,16 +457,14 @@ impl Scribe {
     }
 }
 
-/// The same statement without the parameters of [`MIRROR`] but the first: `$8` becomes `$2`, and so on.
-fn renumbered(sql: &str) -> String {
-    // Upwards: what a number becomes is never one that is still to be changed.
-    (MIRROR_TYPES.len() + 1..=LAST_OF_APPLIED).fold(sql.to_owned(), |sql, number| {
-        sql.replace(&format!("${number}"), &format!("${}", number - MIRROR_TYPES.len() + 1))
+/// Whether the history had a row of the migration already, in a state that does not allow a new one.
+fn stood_in_the_way(error: &Error) -> bool {
+    error.as_db_error().is_some_and(|error| match *error.code() {
+        SqlState::DIVISION_BY_ZERO => true,
+        SqlState::UNIQUE_VIOLATION => error.constraint() == Some("history_pkey"),
+        _ => false,
     })
 }
-
-/// The highest parameter of the statement that says `applied`.
-const LAST_OF_APPLIED: usize = 19;
 
 /// The part of [`MIRROR`] that moves the run row; left out where the statement itself does.
 const RAN_ALONE: &str = ", ran AS (UPDATE {schema}.run SET records = greatest(records, (SELECT coalesce(max(s), 0) FROM unnest($2::bigint[]) AS s)), \
