@@ -416,6 +416,24 @@ fn what_would_take_the_lock_along_is_refused_before_anything_runs() {
 }
 
 #[test]
+fn a_script_that_writes_its_own_history_row_takes_no_effect() {
+    let forged = "INSERT INTO migengine.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql) \
+        VALUES ('002_m', 'applied', 'none', 1, 1, '', '', '{}', '{}', '')";
+    let one_by_one = (&["apply"][..], "001_m:applied", &["apply", "--resume"][..]);
+    let at_once = (&["apply", "--atomic"][..], "", &["apply"][..]);
+    for (how, history, next) in [one_by_one, at_once] {
+        let scene = Scene::with_steps(3);
+        scene.project.write("002_m.sql", &format!("INSERT INTO effects (what) VALUES ('+002');\n{forged};\n"));
+        let output = scene.run(how);
+        assert!(output.stderr.contains("ME407"), "{output}");
+        assert_eq!((scene.effects().contains("+002"), scene.history()), (false, history.to_owned()), "{output}");
+        scene.step(2);
+        scene.run(next).expect(0);
+        assert_eq!(scene.effects(), "+001 +002 +003");
+    }
+}
+
+#[test]
 fn a_part_that_lets_go_of_the_lock_is_noticed() {
     let scene = Scene::with_steps(2);
     let script = "-- Transaction: false\nCREATE TABLE t001 (n int);\nSELECT pg_advisory_unlock_all();\nVACUUM t001;\nINSERT INTO effects (what) VALUES ('+001');\n";
