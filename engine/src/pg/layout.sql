@@ -238,9 +238,10 @@ COMMENT ON TABLE {schema}.audit_head IS 'The last entry of the audit log, so tha
 
 -- The hash of an entry covers the hash of the entry before it and every column, these as one JSON array; engine/src/audit.rs
 -- computes the same. One hash, because each takes as long to begin as a kilobyte of text; and one statement, because beginning
--- another one costs more than what it does.
+-- another one costs more than what it does. Planned once a session: of tables that were never looked at the planner believes that
+-- they have hundreds of rows, and takes planning anew each time, with the values as constants, for the cheaper way.
 CREATE FUNCTION {schema}.audit_add(what text, run text, id text, content bytea, tokens bytea, sql text, detail text)
-    RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     now timestamptz := clock_timestamp();
     address text := host(inet_client_addr());
@@ -250,7 +251,7 @@ BEGIN
         UPDATE {schema}.audit_head h SET seq = h.seq + 1, hash = sha256(h.hash || convert_to(json_build_array(h.seq + 1,
             (extract(epoch FROM now) * 1000000)::bigint, what, coalesce(run, l.run_id), id, l.epoch, session_user, address,
             application, l.origin, encode(content, 'hex'), encode(tokens, 'hex'), sql, detail)::text, 'UTF8'))
-        FROM {schema}.lease l RETURNING h.seq, h.hash, l.run_id, l.epoch, l.origin)
+        FROM {schema}.lease l WHERE h.one AND l.one RETURNING h.seq, h.hash, l.run_id, l.epoch, l.origin)
     INSERT INTO {schema}.audit SELECT h.seq, now, what, coalesce(run, h.run_id), id, h.epoch, session_user, address, application,
         h.origin, content, tokens, sql, detail, h.hash FROM headed h;
     IF NOT FOUND THEN
