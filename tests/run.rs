@@ -377,6 +377,22 @@ fn of_two_runners_one_works_and_the_other_says_who_does() {
 }
 
 #[test]
+fn tables_that_another_runner_is_just_making_are_not_taken_for_somebody_elses() {
+    let scene = Scene::with_steps(1);
+    scene.run(&["apply"]).expect(0);
+    scene.db.psql("CREATE TABLE kept AS TABLE migengine.identity; DELETE FROM migengine.identity");
+    // Whoever looks meanwhile waits for the table, and then reads it as of a moment before its row was there.
+    let making =
+        "BEGIN; LOCK migengine.identity; INSERT INTO migengine.identity TABLE kept; SELECT pg_sleep(1.5); COMMIT";
+    let held = "SELECT count(*) FROM pg_locks WHERE relation = 'migengine.identity'::regclass AND mode = 'AccessExclusiveLock'";
+    std::thread::scope(|scope| {
+        scope.spawn(|| scene.db.psql(making));
+        wait_until("the table is locked", PATIENCE, || scene.db.psql(held) == "1");
+        scene.run(&["apply"]).expect(0);
+    });
+}
+
+#[test]
 fn a_runner_that_waits_for_the_lock_finds_the_work_done() {
     let scene = Scene::with_steps(3);
     let journal = scene.project.path().join("second").display().to_string();

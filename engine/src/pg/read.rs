@@ -201,6 +201,18 @@ const ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// # Errors
 /// See [`ReadError`].
 pub async fn read(client: &Client, schema: &SchemaName) -> Result<DatabaseState, ReadError> {
+    // Names are looked up as they are now, rows as they were at the transaction's moment. Where another runner made the tables in
+    // between, they are there and seem empty; the next moment tells that from tables that are.
+    for _ in 0..2 {
+        if let Some(state) = at_one_moment(client, schema).await? {
+            return Ok(state);
+        }
+    }
+    Err(ReadError::Foreign { schema: schema.quoted().to_owned(), what: "an empty identity".to_owned() })
+}
+
+/// Nothing where there is an identity without a row.
+async fn at_one_moment(client: &Client, schema: &SchemaName) -> Result<Option<DatabaseState>, ReadError> {
     let (ledger_sql, history_sql, runs_sql) = (schema.fill(LEDGER), schema.fill(HISTORY), schema.fill(RUNS));
     let none: [(&(dyn tokio_postgres::types::ToSql + Sync), tokio_postgres::types::Type); 0] = [];
     let (server, begun, ledger, history, runs, ended) = tokio::join!(
@@ -223,12 +235,10 @@ pub async fn read(client: &Client, schema: &SchemaName) -> Result<DatabaseState,
     }
     let ledger = match ledger {
         Ok(rows) => rows,
-        Err(error) if is_missing(&error) => return Ok(DatabaseState { server, ledger: None }),
+        Err(error) if is_missing(&error) => return Ok(Some(DatabaseState { server, ledger: None })),
         Err(error) => return Err(error.into()),
     };
-    let Some(row) = ledger.first() else {
-        return Err(ReadError::Foreign { schema: schema.quoted().to_owned(), what: "an empty identity".to_owned() });
-    };
+    let Some(row) = ledger.first() else { return Ok(None) };
     let layout: i32 = row.try_get(1)?;
     if layout > LAYOUT {
         return Err(ReadError::Newer { schema: schema.quoted().to_owned(), found: layout, known: LAYOUT });
@@ -247,7 +257,7 @@ pub async fn read(client: &Client, schema: &SchemaName) -> Result<DatabaseState,
             .map(|(hash, seq)| Anchor { seq, hash }),
         unfinished: runs?.iter().map(|row| run_row(row, schema)).collect::<Result<_, _>>()?,
     };
-    Ok(DatabaseState { server, ledger: Some(ledger) })
+    Ok(Some(DatabaseState { server, ledger: Some(ledger) }))
 }
 
 /// All runs, finished ones included, oldest first.
