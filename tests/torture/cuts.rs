@@ -6,10 +6,10 @@
 //! program, because the driver decodes whole messages only, and what is left over when the line ends is nobody's. Each
 //! message is therefore cut in three of four ways (nothing of it arrives, its first byte, half of it, all but its last
 //! byte), in turn, once for each thing that may follow. That nothing hides inside messages is what the row with every byte
-//! of a whole kind shows, and a sample of all bytes. What every kind has in common, from connecting to the end of
-//! the first of its three steps, is cut for the first kind only.
+//! of a whole kind shows, and a sample of all bytes. What every kind has in common, from connecting to holding the lock, is cut
+//! for the first one only.
 
-use super::inner::{From, Stage, THEN, Then};
+use super::inner::{Stage, THEN, Then};
 use super::kinds::KINDS;
 use super::lab::Lab;
 use super::matrix::Way;
@@ -21,16 +21,15 @@ const BATCH: usize = 100;
 const SHARES: [Share; 4] = [Share::Nothing, Share::FirstByte, Share::Half, Share::AllButLastByte];
 const SIDES: [Side; 2] = [Side::Up, Side::Down];
 
-/// How far a kind's runs go, the longer of the two ways, in each direction: where what is its own begins, and the end. For the
-/// first kind that is where the lock was held.
+/// How far a kind's runs go, the longer of the two ways, in each direction: where the lock was held, and the end.
 struct Measured {
     bytes: [[u64; 2]; 2],
     messages: [[u64; 2]; 2],
 }
 
 /// What a kind has in common with all others is cut for the first one only.
-fn own(kind: usize, [begins, end]: [u64; 2]) -> std::ops::Range<u64> {
-    if kind == 0 { 0..end } else { begins..end }
+fn own(kind: usize, [locked, end]: [u64; 2]) -> std::ops::Range<u64> {
+    if kind == 0 { 0..end } else { locked..end }
 }
 
 /// Places of one kind and direction that are cut one after the other, and what follows each.
@@ -46,11 +45,10 @@ fn runtime() -> tokio::runtime::Runtime {
 
 fn measure(lab: &Lab, kind: usize) -> Measured {
     let (runtime, db) = (runtime(), lab.copy("base"));
-    let from = if kind == 0 { From::Lock } else { From::SecondStep };
     let measured = runtime.block_on(async {
         let stage = Stage::new(&db, &KINDS[kind]).await?;
-        let forward = stage.extents(Way::Forward, from).await?;
-        let back = stage.extents(Way::Back, from).await?;
+        let forward = stage.extents(Way::Forward).await?;
+        let back = stage.extents(Way::Back).await?;
         Ok::<_, String>([forward, back])
     });
     let [forward, back] = measured.unwrap_or_else(|error| panic!("{}: {error}", KINDS[kind].name));
@@ -63,9 +61,7 @@ fn measure(lab: &Lab, kind: usize) -> Measured {
     };
     let Measured { bytes: [up, down], messages: [to, from] } = &measured;
     let name = KINDS[kind].name;
-    println!(
-        "3 {name}: from {from:?} to its end at bytes {up:?} to the server, {down:?} from it; messages {to:?}, {from:?}"
-    );
+    println!("3 {name}: lock and end at bytes {up:?} to the server, {down:?} from it; messages {to:?}, {from:?}");
     measured
 }
 

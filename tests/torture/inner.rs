@@ -2,7 +2,6 @@
 //! second process would find. The database is used again: each case ends where it began.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -83,25 +82,15 @@ impl Extent {
     }
 }
 
-/// From where on a run is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
-    /// From when it held the lock.
-    Lock,
-    /// From when its second step began: the first one is the same for every kind.
-    SecondStep,
-}
-
-/// Notes how far the line had come by then, where it is asked to.
+/// Notes how far the line had come when the lock was taken, where it is asked to.
 struct Watcher<'p> {
-    watched: Option<(&'p Proxy, From)>,
-    begun: AtomicU32,
-    reached: Mutex<Extent>,
+    proxy: Option<&'p Proxy>,
+    locked: Mutex<Extent>,
 }
 
 impl<'p> Watcher<'p> {
-    fn new(watched: Option<(&'p Proxy, From)>) -> Self {
-        Self { watched, begun: AtomicU32::new(0), reached: Mutex::default() }
+    fn new(proxy: Option<&'p Proxy>) -> Self {
+        Self { proxy, locked: Mutex::default() }
     }
 }
 
@@ -109,14 +98,8 @@ impl Observer for Watcher<'_> {
     fn event(&self, _: &RunSnapshot, _: &Recorded) {}
     fn say(&self, _: &str) {}
     fn point(&self, point: Point) {
-        let Some((proxy, from)) = self.watched else { return };
-        let step = matches!(point, Point::StepBefore | Point::PartBefore | Point::AloneBefore | Point::MarkBefore);
-        let here = match from {
-            From::Lock => point == Point::LockAfter,
-            From::SecondStep => step && self.begun.fetch_add(1, Ordering::Relaxed) == 1,
-        };
-        if here {
-            *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = Extent::of(proxy);
+        if let Some(proxy) = self.proxy.filter(|_| point == Point::LockAfter) {
+            *self.locked.lock().unwrap_or_else(PoisonError::into_inner) = Extent::of(proxy);
         }
     }
 }
@@ -368,14 +351,14 @@ impl<'l> Stage<'l> {
         Ok((proxy.harmed(), unwind))
     }
 
-    /// An undisturbed run: how far it had come by then, and at its end.
-    pub async fn extents(&self, way: Way, from: From) -> Result<(Extent, Extent), String> {
+    /// An undisturbed run: how far it had come when it had the lock, and at its end.
+    pub async fn extents(&self, way: Way) -> Result<(Extent, Extent), String> {
         let proxy = Proxy::start(socket(self.db.lab), None);
         let through = target(&proxy.url(&self.db.name));
-        let watcher = Watcher::new(Some((&proxy, from)));
+        let watcher = Watcher::new(Some(&proxy));
         self.process(&through, &MemoryJournal::new(), way, false, (PATIENCE, &watcher)).await?;
-        let reached = *watcher.reached.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok((reached, Extent::of(&proxy)))
+        let locked = *watcher.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok((locked, Extent::of(&proxy)))
     }
 
     /// Waits until no session and no lock of ours is left: the server notices a broken line in its own time.
