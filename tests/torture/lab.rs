@@ -150,9 +150,7 @@ impl Lab {
     pub fn copy(&self, template: &str) -> Scratch<'_> {
         self.leave(template);
         let name = format!("s{}", self.next.fetch_add(1, Ordering::Relaxed));
-        // By way of the WAL, which is the default since 15, every page is also written there, and read again after `kill -9`.
-        let how = if self.cluster.major() >= 15 { "STRATEGY file_copy" } else { "" };
-        self.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE {template} {how}"));
+        self.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE {template}"));
         Scratch { lab: self, name }
     }
 }
