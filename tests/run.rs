@@ -439,7 +439,7 @@ fn a_script_that_writes_its_own_history_row_takes_no_effect() {
     let at_once = (&["apply", "--atomic"][..], "", &["apply"][..]);
     for (how, history, next) in [one_by_one, at_once] {
         let scene = Scene::with_steps(3);
-        scene.project.write("002_m.sql", &format!("INSERT INTO effects (what) VALUES ('+002');\n{forged};\n"));
+        scene.project.write("002_m.sql", format!("INSERT INTO effects (what) VALUES ('+002');\n{forged};\n"));
         let output = scene.run(how);
         assert!(output.stderr.contains("ME407"), "{output}");
         assert_eq!((scene.effects().contains("+002"), scene.history()), (false, history.to_owned()), "{output}");
