@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What one small migration costs the server, in instructions of its backend: psql with a transaction each, migengine step by step,
 and migengine in one transaction. Counted by callgrind, so that a busy machine does not change it. The backend's total with 300
-migrations less that with 100, divided by 200, so that what a run costs once is not in it. About ten minutes."""
+migrations less that with 100, divided by 200, so that what a run costs once is not in it. About three minutes."""
 import glob, os, pathlib, re, shutil, subprocess, sys, tempfile, time
 
 import peers
@@ -42,10 +42,12 @@ def count(tool, migrations, scratch):
         server.create("race")
         server.run(["pg_ctl", "-D", server.data, "-w", "-m", "fast", "stop"])
         process = started(server, out)
-        command, how = tool.command(folder, server.url("race"))
-        run = Run(command, **how)
-        process.terminate()
-        process.wait()
+        try:
+            command, how = tool.command(folder, server.url("race"))
+            run = Run(command, **how)
+        finally:
+            process.terminate()
+            process.wait()
         if not run.ok:
             sys.exit(run.complaint)
         return max(map(total, glob.glob(f"{out}/*")))

@@ -151,8 +151,8 @@ pub struct Scribe {
     run: RunId,
     epoch: Epoch,
     applied: Statement,
-    /// The same for a new row that no records go with, which is what most steps need. It asks for nothing that the server
-    /// would have to plan anew each time, and takes a third of the instructions.
+    /// The same for a new row that no records go with, which is what most steps need, and the least that the server can be
+    /// asked for it.
     fresh: Statement,
     /// The same behind another step in one transaction.
     fresh_within: Statement,
