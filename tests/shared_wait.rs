@@ -103,6 +103,38 @@ fn a_refused_step_behind_them_leaves_them_in_effect_and_told_of() {
 }
 
 #[test]
+fn a_refused_step_in_a_long_train_takes_nothing_along_that_is_behind_it() {
+    let twice = "CREATE TABLE t001 (n int);\n";
+    let deferred = |table: &str| {
+        format!(
+            "CREATE TABLE {table} (n int PRIMARY KEY, m int REFERENCES {table} DEFERRABLE INITIALLY DEFERRED);\n\
+             INSERT INTO {table} VALUES (1, 2);\n"
+        )
+    };
+    // Behind the 32nd, 64th ... step of a train stands a COMMIT that is waited for.
+    for at in [2, 20, 31, 32, 33, 34, 63, 64, 65] {
+        for (refused_by, up) in [("its statement", twice.to_owned()), ("its COMMIT", deferred(&format!("t{at:03}")))] {
+            let db = Cluster::shared().database();
+            let project = steps(&db, 70);
+            let id = format!("{at:03}_m");
+            project.pair(&id, &up, "SELECT 1;\n");
+            let output = project.run(&["apply", "--format", "json"]).expect(7);
+            let case = format!("{id}, refused by {refused_by}: {output}");
+            assert_eq!(db.psql(HISTORY), (at - 1).to_string(), "{case}");
+            let tables = "SELECT count(*) FROM pg_class WHERE relname ~ '^t[0-9]+$'";
+            assert_eq!(db.psql(tables), (at - 1).to_string(), "{case}");
+            let behind = (1..=70).map(|number| step_field(&output, &format!("{number:03}_m"), "state"));
+            let applied = behind.clone().filter(|state| state == "applied").count();
+            assert_eq!((applied, step_field(&output, &id, "state")), (at - 1, "failed".into()), "{case}");
+            step(&project, at, &format!("t{at:03}"));
+            project.run(&["apply", "--resume"]).expect(0);
+            assert_eq!((db.psql(HISTORY), db.psql(tables)), ("70".to_owned(), "70".to_owned()), "{case}");
+            project.run(&["journal", "check"]).expect(0);
+        }
+    }
+}
+
+#[test]
 fn a_signal_among_them_leaves_a_run_that_goes_on() {
     let db = Cluster::shared().database();
     let project = steps(&db, 40);

@@ -135,7 +135,7 @@ pub async fn refuse_before(context: &Context, session: &Session, ledger: Option<
     if context.drift_policy() == DriftPolicy::Warn {
         return Ok(());
     }
-    let (Some(ledger), Ok(chain)) = (ledger, Chain::load(&context.dir)) else { return Ok(()) };
+    let Some((ledger, (chain, _))) = ledger.zip(Chain::rehearsed(&context.dir)) else { return Ok(()) };
     match beside(context, Some(&chain), session, ledger).await {
         Some(comparison) if comparison.drifted() => {
             Err(CommandError { code: "ME622".to_owned(), ..comparison.error() })
@@ -147,10 +147,7 @@ pub async fn refuse_before(context: &Context, session: &Session, ledger: Option<
 /// Looks at the database after a run that came to its end. Tells of drift, or returns the error that the policy makes of
 /// it, and in either case what JSON says of it.
 pub async fn after_run(context: &Context) -> (Option<Value>, Option<CommandError>) {
-    let Ok(chain) = Chain::load(&context.dir) else { return (None, None) };
-    if chain.known_lock().is_none() {
-        return (None, None);
-    }
+    let Some((chain, _)) = Chain::rehearsed(&context.dir) else { return (None, None) };
     let Some(comparison) = fresh_look(context, &chain).await else { return (None, None) };
     let told = comparison.json(comparison.known_changes().as_deref());
     if !comparison.drifted() {

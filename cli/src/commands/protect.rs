@@ -50,7 +50,8 @@ pub async fn run(context: &Context, args: &ProtectArgs, stop: watch::Receiver<bo
             state = open_ledger(&session, limits.lock_wait_runner, ENGINE).await?;
         }
         // The settings of a run: what was acknowledged must be durable.
-        session.rename("migengine:protect").await.map_err(ReadError::from)?;
+        session.rename("migengine:protect");
+        session.reset().await.map_err(ReadError::from)?;
         mark(&session, !args.off, &actor()).await.map_err(ReadError::from)?;
     }
     drop(state);

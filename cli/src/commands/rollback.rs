@@ -223,7 +223,7 @@ async fn admit(
 
 /// Whether the reverse scripts may be trusted: told, refused, or noted where a person takes it upon themselves.
 fn trusted(stage: &Stage<'_>, args: &RollbackArgs, scripts: &[&Script]) -> Result<Option<Event>, CommandError> {
-    let lock = Chain::load(&stage.context.dir).ok().and_then(|chain| chain.known_lock()).unwrap_or_default();
+    let lock = Chain::rehearsed(&stage.context.dir).map(|(_, lock)| lock).unwrap_or_default();
     let found = unproven(&lock, scripts.iter().copied());
     let names: Vec<&str> = found.iter().map(|script| script.file.as_str()).collect();
     let what = format!("no rehearsal has proven that this restores the schema: {}", names.join(", "));

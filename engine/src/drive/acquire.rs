@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::points::Point;
 use super::{DriveError, Driver, LOCK_LOSSES_MAX, Live, World};
-use crate::pg::layout::ensure;
+use crate::pg::layout::{ensure, find};
 use crate::pg::lock;
-use crate::pg::orphan;
+use crate::pg::orphan::{self, Orphan};
 use crate::pg::read::{DatabaseState, HistoryState, Ledger, ReadError, read};
 use crate::pg::session::Session;
 use crate::pg::sqlstate::ServerError;
@@ -27,11 +27,25 @@ const RECONNECT_MAX: Duration = Duration::from_secs(5);
 /// # Errors
 /// Another runner holds the lock, the role lacks a right, or the line broke.
 pub async fn open_ledger(session: &Session, patience: Duration, engine: &str) -> Result<DatabaseState, DriveError> {
-    if !lock::take(session, patience).await.map_err(ReadError::from)? {
-        return Err(DriveError::busy(lock::holder(session).await));
+    let (client, schema) = (&session.client, &session.schema);
+    let (taken, found) = tokio::join!(biased; lock::try_take(session), find(client, schema));
+    let mut found = found.map_err(ReadError::from)?;
+    if !taken.map_err(ReadError::from)? {
+        if !lock::take(session, patience).await.map_err(ReadError::from)? {
+            return Err(DriveError::busy(lock::holder(session).await));
+        }
+        found = find(client, schema).await.map_err(ReadError::from)?;
     }
-    ensure(&session.client, &session.schema, engine).await?;
-    Ok(read(&session.client, &session.schema).await?)
+    let (made, state) = tokio::join!(biased; ensure(client, schema, engine, found), read(client, schema));
+    made?;
+    Ok(state?)
+}
+
+/// The state and the sessions of an older epoch, as they are at this moment.
+async fn look_around(
+    session: &Session,
+) -> (Result<DatabaseState, ReadError>, Result<Vec<Orphan>, tokio_postgres::Error>) {
+    tokio::join!(biased; lock::read_under_lock(session), orphan::at_work(session))
 }
 
 impl<J: Journal> Driver<'_, J> {
@@ -64,13 +78,24 @@ impl<J: Journal> Driver<'_, J> {
 
     async fn lock_and_check(&mut self, mut session: Session) -> Result<(), DriveError> {
         self.world.observer.point(Point::LockBefore);
-        session.rename(&format!("migengine:{}", self.run_id())).await.map_err(ReadError::from)?;
-        if let Some(holder) = self.take_lock(&session).await? {
-            self.give_way().await?;
-            return Err(DriveError::busy(holder));
+        session.rename(&format!("migengine:{}", self.run_id()));
+        // Nobody else has the lock, most of the time: then all of this is one round trip.
+        let (named, taken, mut seen) =
+            tokio::join!(biased; session.reset(), lock::try_take(&session), look_around(&session));
+        named.map_err(ReadError::from)?;
+        if !taken.map_err(ReadError::from)? {
+            if let Some(holder) = self.take_lock(&session).await? {
+                self.give_way().await?;
+                return Err(DriveError::busy(holder));
+            }
+            seen = look_around(&session).await;
         }
-        ensure(&session.client, &session.schema, &self.run.started.engine).await?;
-        let (state, orphans) = tokio::join!(biased; lock::read_under_lock(&session), orphan::at_work(&session));
+        if matches!(&seen.0, Ok(state) if state.ledger.is_none()) {
+            let found = find(&session.client, &session.schema).await.map_err(ReadError::from)?;
+            ensure(&session.client, &session.schema, &self.run.started.engine, found).await?;
+            seen = look_around(&session).await;
+        }
+        let (state, orphans) = seen;
         let ledger = state?.ledger.unwrap_or_default();
         self.check_standing(&ledger)?;
         if let Err(error) = self.settle_orphans(&session, orphans.map_err(ReadError::from)?).await {
@@ -86,8 +111,8 @@ impl<J: Journal> Driver<'_, J> {
         }
         self.world.observer.point(Point::LockHeld);
         // The history counts as read only from behind the raised epoch: a runner that lost the lock without knowing may
-        // commit until then. The two travel together.
-        let (epoch, state) = tokio::join!(
+        // commit until then. The two travel together, with the statements that the steps will need.
+        let (epoch, state, prepared) = tokio::join!(
             biased;
             lock::raise_epoch(
                 &session,
@@ -96,13 +121,13 @@ impl<J: Journal> Driver<'_, J> {
                 self.run.started_at,
                 &self.world.options.origin
             ),
-            lock::read_under_lock(&session)
+            lock::read_under_lock(&session),
+            Scribe::prepare(&session.client, &session.schema, self.run_id())
         );
         let (epoch, state) = (epoch.map_err(ReadError::from)?, state?);
         let ledger = state.ledger.unwrap_or_default();
         self.world.observer.point(Point::EpochRaised);
-        let scribe =
-            Scribe::prepare(&session.client, &session.schema, self.run_id(), epoch).await.map_err(ReadError::from)?;
+        let scribe = prepared.map_err(ReadError::from)?.under(epoch);
         self.ledger = Some(ledger);
         let (pid, backend_start) = (state.server.pid, state.server.backend_start);
         self.world.journal.hold(vec![Holding { pid, backend_start }]).await?;

@@ -1,6 +1,7 @@
 //! All steps in one transaction (`--atomic`): their scripts and witnesses one behind the other, one COMMIT. Whatever
 //! becomes of it becomes of all of them, and the history rows say which.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +17,17 @@ use crate::guard::{self, Case, Tally, Verdict, millis};
 use crate::migration::{Part, Script};
 use crate::pg::copy::carry;
 use crate::pg::failure::Fault;
-use crate::pg::flight::{self, After, Cargo, Durability, Leaves, Opens, Patience};
+use crate::pg::flight::{self, After, Cargo, Durability, Flight, Leaves, Opens, Patience};
 use crate::pg::guard::{Seen, random};
 use crate::pg::witness::{Mark, Mirror, Prior};
 use crate::run::failure::Failure;
 use crate::run::journal::Journal;
 use crate::run::state::StepIndex;
 
-/// Steps that are sent before the answers to the first of them are awaited.
+/// Steps that are sent together. Those of the train before may still be on their way then.
 const TRAIN: usize = 64;
+/// Steps whose answers are awaited together. They have the guard's grace together, too, and with it a connection of its own.
+const GROUP: usize = 8;
 /// Bytes of script after which a train is long enough.
 const TRAIN_BYTES: usize = 1 << 20;
 
@@ -37,6 +40,15 @@ struct Load {
     name: String,
     case: Case,
     mark: Mark,
+}
+
+/// Steps on their way, and what is known of those that came through.
+#[derive(Default)]
+struct Convoy<'a> {
+    flying: VecDeque<(&'a Load, Flight<'a>)>,
+    /// How long each took, in microseconds.
+    durations: Vec<u64>,
+    seen: Seen,
 }
 
 /// The step that kept the transaction from being committed.
@@ -114,10 +126,11 @@ impl<J: Journal> Driver<'_, J> {
         self.faulted(step, fault).await.map(drop)
     }
 
-    /// Sends everything but COMMIT, train by train, and returns how long each step took, in microseconds.
+    /// Sends everything but COMMIT, train by train, and returns how long each step took, in microseconds. The server is at work
+    /// on one train while the answers to the one before are taken up.
     async fn whole(&mut self, live: &Live, loads: &[Load]) -> Result<Vec<u64>, Stopped> {
-        let mirror = self.mirror();
-        let mut durations = Vec::with_capacity(loads.len());
+        let (mirror, after, none) = (self.mirror(), After::default(), Mirror::default());
+        let mut convoy = Convoy::default();
         for train in trains(loads) {
             let first = train.start;
             let loads = loads.get(train).unwrap_or_default();
@@ -128,58 +141,75 @@ impl<J: Journal> Driver<'_, J> {
                 return Err(load.stopped(Fault::Refused(Box::new(failure)), Seen::default()));
             }
             self.world.observer.point(Point::StepBefore);
-            let mirror = (first == 0).then_some(&mirror);
             match loads {
                 [load] if !pipelines(&load.script) => {
-                    let (after, none) = (After::default(), Mirror::default());
-                    let cargo = load.cargo(live, &after, mirror.unwrap_or(&none), first == 0);
+                    self.land_all(load, live, &mut convoy).await?;
+                    let carried = if first == 0 { &mirror } else { &none };
+                    let cargo = load.cargo(live, &after, carried, first == 0);
                     let carried = carry(&live.session, &live.scribe, &cargo);
                     let began = Instant::now();
                     let (body, seen) = self.watched(live, Watch::in_passing(&load.case), carried).await;
                     self.settled(live, body, &seen).await.map_err(|fault| load.stopped(fault, seen))?;
-                    durations.push(micros(began.elapsed()));
+                    convoy.durations.push(micros(began.elapsed()));
                 }
-                loads => self.train(live, loads, mirror, &mut durations).await?,
+                loads => {
+                    for (index, load) in (first..).zip(loads) {
+                        let carried = if index == 0 { &mirror } else { &none };
+                        let cargo = load.cargo(live, &after, carried, index == 0);
+                        let flight = flight::launch(&live.session, &live.scribe, &cargo).await;
+                        let lost = |error: tokio_postgres::Error| {
+                            load.stopped(Fault::Lost(error.to_string()), Seen::default())
+                        };
+                        convoy.flying.push_back((load, flight.map_err(lost)?));
+                        // The connection's task puts on the line what is there, and the server begins.
+                        if index.is_multiple_of(GROUP) {
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                    self.world.observer.point(Point::StepSent);
+                    self.land_all_but(TRAIN, live, &mut convoy).await?;
+                }
             }
             self.world.observer.point(Point::StepAnswered);
         }
-        Ok(durations)
+        if let Some(last) = loads.last() {
+            self.land_all(last, live, &mut convoy).await?;
+        }
+        Ok(convoy.durations)
     }
 
-    /// Sends some steps without waiting, then awaits the answers in order.
-    async fn train(
-        &self,
-        live: &Live,
-        loads: &[Load],
-        mirror: Option<&Mirror>,
-        durations: &mut Vec<u64>,
-    ) -> Result<(), Stopped> {
-        let (after, none) = (After::default(), Mirror::default());
-        let mut flights = Vec::with_capacity(loads.len());
-        for (index, load) in loads.iter().enumerate() {
-            let begins = index == 0 && mirror.is_some();
-            let carried = if begins { mirror.unwrap_or(&none) } else { &none };
-            let cargo = load.cargo(live, &after, carried, begins);
-            let flight = flight::launch(&live.session, &live.scribe, &cargo).await;
-            flights.push(flight.map_err(|error| load.stopped(Fault::Lost(error.to_string()), Seen::default()))?);
+    /// Awaits the answers to everything that was sent. `last` is the step of which is told what a cancel request does that
+    /// came too late for all of them.
+    async fn land_all(&self, last: &Load, live: &Live, convoy: &mut Convoy<'_>) -> Result<(), Stopped> {
+        self.land_all_but(0, live, convoy).await?;
+        let seen = std::mem::take(&mut convoy.seen);
+        self.settled(live, Ok(()), &seen).await.map_err(|fault| last.stopped(fault, seen))
+    }
+
+    /// Awaits the answers to the steps that were sent, in order, until so many are left.
+    async fn land_all_but(&self, left: usize, live: &Live, convoy: &mut Convoy<'_>) -> Result<(), Stopped> {
+        let Convoy { flying, durations, seen } = convoy;
+        while flying.len() > left {
+            let group: Vec<_> = flying.drain(..GROUP.min(flying.len() - left)).collect();
+            // All of them hold their locks until COMMIT, so the shortest patience of any of them is that of all.
+            let Some(strictest) = group.iter().map(|(load, _)| *load).min_by_key(|load| load.case.limits.budget) else {
+                return Ok(());
+            };
+            let arrivals = async {
+                let mut began = Instant::now();
+                for (load, flight) in group {
+                    flight.arrive().await.map_err(|fault| (load, fault))?;
+                    durations.push(micros(began.elapsed()));
+                    began = Instant::now();
+                }
+                Ok(())
+            };
+            let (result, seen_now) = self.watched(live, Watch::in_passing(&strictest.case), arrivals).await;
+            // A cancel request that came too late for these may meet a later one.
+            *seen = seen.and(seen_now);
+            result.map_err(|(load, fault): (&Load, Fault)| load.stopped(fault, *seen))?;
         }
-        self.world.observer.point(Point::StepSent);
-        let arrivals = async {
-            let mut began = Instant::now();
-            for (load, flight) in loads.iter().zip(flights) {
-                flight.arrive().await.map_err(|fault| (load, fault))?;
-                durations.push(micros(began.elapsed()));
-                began = Instant::now();
-            }
-            Ok(())
-        };
-        // The whole train holds its locks until COMMIT, so the shortest patience of any of its steps is that of all.
-        let Some(strictest) = loads.iter().min_by_key(|load| load.case.limits.budget) else { return Ok(()) };
-        let (result, seen) = self.watched(live, Watch::in_passing(&strictest.case), arrivals).await;
-        match result {
-            Ok(()) => self.settled(live, Ok(()), &seen).await.map_err(|fault| strictest.stopped(fault, seen)),
-            Err((load, fault)) => Err(load.stopped(fault, seen)),
-        }
+        Ok(())
     }
 
     /// One COMMIT for all. Where its answer is lost nobody knows, of any of them; the history rows will tell.

@@ -97,7 +97,7 @@ impl<J: Journal> Driver<'_, J> {
             let none: [(&(dyn tokio_postgres::types::ToSql + Sync), tokio_postgres::types::Type); 0] = [];
             let (joined, scribe, pid) = tokio::join!(
                 lock::join_lanes(&session),
-                Scribe::prepare(client, world.schema, run, epoch),
+                Scribe::prepare(client, world.schema, run),
                 client.query_typed(BACKEND, &none)
             );
             let said = |error: tokio_postgres::Error| match Fault::from(error) {
@@ -106,9 +106,13 @@ impl<J: Journal> Driver<'_, J> {
             };
             let (pid, start) = pid.map_err(said)?.first().map_or((0, 0), |row| (row.get(0), row.get(1)));
             match joined.map_err(said)? {
-                true => {
-                    Ok(Live { scribe: scribe.map_err(said)?, session, epoch, pid, backend_start: Timestamp(start) })
-                }
+                true => Ok(Live {
+                    scribe: scribe.map_err(said)?.under(epoch),
+                    session,
+                    epoch,
+                    pid,
+                    backend_start: Timestamp(start),
+                }),
                 false => Err("another runner is about to take over".to_owned()),
             }
         }));

@@ -24,7 +24,7 @@ use crate::run::state::{Direction, StepIndex, StepState};
 
 /// Intents written under one flush, while the steps of the flush before run. More saves flushes; a crash leaves twice as
 /// many steps to look up, no more.
-const INTENTS: usize = 32;
+const INTENTS: usize = 64;
 
 /// A step whose transaction is open and whose COMMIT was not sent, or is not known to be durable.
 pub(super) struct Open {
@@ -49,7 +49,7 @@ pub(super) struct Flying {
 }
 
 /// Most steps that wait for one COMMIT to become durable.
-const LANDED: usize = INTENTS;
+pub(super) const LANDED: usize = 32;
 /// Longest time that the first of them waits, in microseconds.
 const LANDED_US: i64 = 100_000;
 
@@ -320,24 +320,30 @@ impl<J: Journal> Driver<'_, J> {
         verdict: Result<(), Fault>,
         at: i64,
     ) -> Result<Option<Vec<Landed>>, DriveError> {
-        let Flying { open, mut landed } = flying;
-        match (verdict, durability) {
-            (Ok(()), Durability::WithALater) => {
-                landed.push(Landed { open, at });
-                Ok(Some(landed))
-            }
-            (Ok(()), Durability::Now) => {
-                landed.push(Landed { open, at });
-                self.note_landed(landed).await?;
-                Ok(Some(Vec::new()))
-            }
-            (Err(Fault::Lost(why)), _) => self.lost(open.step, &why).await.map(|_| None),
-            (Err(fault), _) => {
-                if let Flow::Continue = self.settle_landed(landed).await? {
-                    self.faulted(open.step, fault).await?;
+        match verdict {
+            Ok(()) => self.land(flying, durability, at).await.map(Some),
+            Err(Fault::Lost(why)) => self.lost(flying.open.step, &why).await.map(|_| None),
+            Err(fault) => {
+                if let Flow::Continue = self.settle_landed(flying.landed).await? {
+                    self.faulted(flying.open.step, fault).await?;
                 }
                 Ok(None)
             }
+        }
+    }
+
+    /// The COMMIT of a step was answered as it should be. Returns the steps that wait for a later one.
+    pub(super) async fn land(
+        &mut self,
+        flying: Flying,
+        durability: Durability,
+        at: i64,
+    ) -> Result<Vec<Landed>, DriveError> {
+        let Flying { open, mut landed } = flying;
+        landed.push(Landed { open, at });
+        match durability {
+            Durability::WithALater => Ok(landed),
+            Durability::Now => self.note_landed(landed).await.map(|()| Vec::new()),
         }
     }
 

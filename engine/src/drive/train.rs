@@ -1,27 +1,31 @@
 //! Steps that make new things only, one behind the other without waiting: each in a transaction of its own, each fenced by the
-//! history row of the one before, and all of them answered in one round trip.
+//! history row of the one before. All of them are sent at once; the answers are taken up in groups, so that the server is at
+//! work on the next ones while this end writes down what became of the last.
 //!
 //! What comes behind a step that failed is refused by the server itself: its transaction is aborted, `SET LOCAL` in front of
 //! its `COMMIT` is an error there, so the `COMMIT` behind it is not read, and neither is any `BEGIN` until this end sends
-//! `ROLLBACK`. Where it is the `COMMIT` that fails, the next fence does not find the history row.
+//! `ROLLBACK`. A `COMMIT` that is to be durable at once stands alone, and takes the aborted transaction back; then, as where it
+//! is the `COMMIT` that fails, the next fence does not find the history row.
 
 use std::sync::Arc;
 
 use super::alarm::Watch;
-use super::pipeline::{Flow, Flying, Open, durability, pipelines};
+use super::pipeline::{Flow, Flying, LANDED, Landed, Open, durability, pipelines};
 use super::points::Point;
 use super::{DriveError, Driver, Live};
 use crate::guard::{Case, Reach};
 use crate::migration::{Part, Script};
 use crate::pg::failure::Fault;
-use crate::pg::flight::{self, After, Cargo, Durability, Gauge, Leaves, Opens, Patience};
+use crate::pg::flight::{self, After, Cargo, Commit, Durability, Flight, Gauge, Leaves, Opens, Patience};
 use crate::pg::guard::Seen;
 use crate::pg::witness::{Mark, Mirror};
 use crate::run::journal::Journal;
 use crate::run::state::StepIndex;
 
 /// Most steps of a train. What is sent and not answered is what a lost session leaves in doubt.
-const CARS: usize = 16;
+const CARS: usize = 64;
+/// Steps whose answers are awaited together. They have the guard's grace together, too, and with it a connection of its own.
+const GROUP: usize = 8;
 /// Most bytes of scripts in a train.
 const TRAIN_BYTES: usize = 256 << 10;
 
@@ -37,12 +41,32 @@ struct Car {
     mirror: Mirror,
 }
 
+/// One of them, sent: the COMMIT of the step before, where one was due, and everything of the step but its own.
+type SentCar<'a> = (Option<Commit>, Flight<'a>);
+
 /// The answers to one of them.
 struct Arrival {
     /// To the COMMIT of the step before, and when it came, in microseconds.
     before: Option<(Result<(), Fault>, i64)>,
     /// To everything of the step but its COMMIT.
     body: Result<Gauge, Fault>,
+}
+
+/// How a train fared.
+enum Ride {
+    /// All of it did what it should; the last step is open.
+    Through(Flying),
+    /// The COMMIT that travelled with this car did not take effect, or nobody knows.
+    Uncommitted { at_car: usize, flying: Flying, durability: Durability, fault: Fault, at: i64 },
+    /// The step of this car did not do what it should; those that landed before it wait for the disk.
+    Refused { at_car: usize, landed: Vec<Landed>, fault: Fault, seen: Seen },
+    /// The line broke before this car was sent.
+    Unsent { at_car: usize },
+}
+
+/// When the COMMIT is answered that travels with a car; before the first one, what is due decides.
+fn durability_at(car: usize) -> Durability {
+    if car.is_multiple_of(LANDED) { Durability::Now } else { Durability::WithALater }
 }
 
 impl<J: Journal> Driver<'_, J> {
@@ -82,44 +106,32 @@ impl<J: Journal> Driver<'_, J> {
             }
             before = Some(step);
         }
-        let mirrored = self.mirror_sent;
-        let mut began_us = self.now_us();
-        let commit = due.as_ref().map(|due| durability(Reach::NewOnly, &due.landed, began_us));
+        let commit = due.as_ref().map(|due| durability(Reach::NewOnly, &due.landed, self.now_us()));
         let Some(mut live) = self.session.take() else { return Ok((Flow::Stop, 0)) };
-        let first = steps.first().copied().unwrap_or_default();
-        let (arrivals, seen) = self.telling(live.pid, first, Box::pin(self.ride(&live, &cars, commit))).await;
+        let ride = self.ride(&live, &cars, due.zip(commit)).await;
         self.tell_notices(&mut live);
         self.session = Some(live);
-        let mut flying = due.zip(commit);
-        let answered = arrivals.len();
-        for (index, (car, arrival)) in cars.iter().zip(arrivals).enumerate() {
-            let mut landed = Vec::new();
-            if let (Some((before, durability)), Some((verdict, at))) = (flying.take(), arrival.before) {
-                began_us = at;
-                match self.committed(before, durability, verdict, at).await? {
-                    Some(waiting) => landed = waiting,
-                    None => return Ok((Flow::Stop, index)),
-                }
+        match ride? {
+            Ride::Through(flying) => {
+                *open = Some(flying);
+                Ok((Flow::Continue, steps.len()))
             }
-            match arrival.body {
-                Ok(gauge) => {
-                    let this = Open { step: car.step, mirrored, began_us, gauge, seen };
-                    flying = Some((Flying { open: this, landed }, Durability::WithALater));
-                }
-                Err(fault) => {
-                    let flow = self.refused((car.step, &car.script), car.case.clone(), landed, (fault, seen)).await?;
-                    return Ok((flow, index + 1));
-                }
+            Ride::Uncommitted { at_car, flying, durability, fault, at } => {
+                self.committed(flying, durability, Err(fault), at).await?;
+                Ok((Flow::Stop, at_car))
+            }
+            Ride::Refused { at_car, landed, fault, seen } => {
+                let Some(car) = cars.get(at_car) else { return Ok((Flow::Stop, at_car)) };
+                let flow = self.refused((car.step, &car.script), car.case.clone(), landed, (fault, seen)).await?;
+                Ok((flow, at_car + 1))
+            }
+            Ride::Unsent { at_car } => {
+                let Some(car) = cars.get(at_car) else { return Ok((Flow::Stop, at_car)) };
+                // Whatever arrived, the history knows.
+                let fault = Fault::Lost("the line broke".to_owned());
+                Ok((self.faulted(car.step, fault).await?, at_car))
             }
         }
-        if let Some(unsent) = cars.get(answered) {
-            // The line broke while they were being sent; whatever arrived, the history knows.
-            let fault = Fault::Lost("the line broke".to_owned());
-            return Ok((self.faulted(unsent.step, fault).await?, answered));
-        }
-        *open = flying.map(|(flying, _)| flying);
-        self.flush_sometimes().await?;
-        Ok((Flow::Continue, steps.len()))
     }
 
     fn car(&mut self, step: StepIndex, before: Option<StepIndex>, first: bool) -> Option<Car> {
@@ -138,13 +150,55 @@ impl<J: Journal> Driver<'_, J> {
         })
     }
 
-    /// Sends all of them, then awaits the answers in order. Fewer arrivals than steps: the line broke at the first that is
-    /// missing.
-    async fn ride(&self, live: &Live, cars: &[Car], due: Option<Durability>) -> (Vec<Arrival>, Seen) {
+    /// Sends all of them, then takes up the answers in order. The session is with the caller: what needs it is left to it.
+    async fn ride(&mut self, live: &Live, cars: &[Car], due: Option<(Flying, Durability)>) -> Result<Ride, DriveError> {
+        let mirrored = self.mirror_sent;
+        let mut began_us = self.now_us();
+        let mut sent = self.send_off(live, cars, due.as_ref().map(|(_, durability)| *durability)).await.into_iter();
+        let (mut flying, mut seen, mut at_car) = (due, Seen::default(), 0);
+        while sent.len() > 0 {
+            let group: Vec<SentCar<'_>> = sent.by_ref().take(GROUP).collect();
+            let riding = cars.get(at_car..at_car + group.len()).unwrap_or_default();
+            let first = riding.first().map_or(0, |car| car.step);
+            let (arrivals, seen_now) = self.telling(live.pid, first, Box::pin(self.answers(live, riding, group))).await;
+            // A cancel request that came too late for these may meet a later one.
+            seen = seen.and(seen_now);
+            for (car, arrival) in riding.iter().zip(arrivals) {
+                let mut landed = Vec::new();
+                if let (Some((before, durability)), Some((verdict, at))) = (flying.take(), arrival.before) {
+                    began_us = at;
+                    match verdict {
+                        Ok(()) => landed = self.land(before, durability, at).await?,
+                        Err(fault) => {
+                            return Ok(Ride::Uncommitted { at_car, flying: before, durability, fault, at });
+                        }
+                    }
+                }
+                let last = at_car + 1 == cars.len();
+                let body = if last { self.settled(live, arrival.body, &seen).await } else { arrival.body };
+                match body {
+                    Ok(gauge) => {
+                        let this = Open { step: car.step, mirrored, began_us, gauge, seen: seen_now };
+                        flying = Some((Flying { open: this, landed }, durability_at(at_car + 1)));
+                    }
+                    Err(fault) => return Ok(Ride::Refused { at_car, landed, fault, seen }),
+                }
+                at_car += 1;
+            }
+            self.flush_sometimes().await?;
+        }
+        Ok(match flying {
+            Some((flying, _)) if at_car == cars.len() => Ride::Through(flying),
+            _ => Ride::Unsent { at_car },
+        })
+    }
+
+    /// Sends all of them, or as many as the line takes; `due` is how the COMMIT of the step before the first one is answered.
+    async fn send_off<'a>(&self, live: &'a Live, cars: &'a [Car], due: Option<Durability>) -> Vec<SentCar<'a>> {
         let mut flights = Vec::with_capacity(cars.len());
         for (index, car) in cars.iter().enumerate() {
             self.world.observer.point(Point::StepBefore);
-            let durability = if index == 0 { due } else { Some(Durability::WithALater) };
+            let durability = if index == 0 { due } else { Some(durability_at(index)) };
             let cargo = car.cargo(live);
             let sent = async {
                 let commit = match durability {
@@ -156,10 +210,19 @@ impl<J: Journal> Driver<'_, J> {
             let Ok(sent) = sent.await else { break };
             self.world.observer.point(Point::StepSent);
             flights.push(sent);
+            // The connection's task puts on the line what is there, and the server begins.
+            if index.is_multiple_of(GROUP) {
+                tokio::task::yield_now().await;
+            }
         }
+        flights
+    }
+
+    /// Awaits the answers to some of them, in order.
+    async fn answers(&self, live: &Live, cars: &[Car], sent: Vec<SentCar<'_>>) -> (Vec<Arrival>, Seen) {
         let answers = async {
-            let mut arrivals = Vec::with_capacity(flights.len());
-            for (commit, flight) in flights {
+            let mut arrivals = Vec::with_capacity(sent.len());
+            for (commit, flight) in sent {
                 let before = match commit {
                     Some(commit) => Some((commit.verdict().await, self.now_us())),
                     None => None,
@@ -174,12 +237,7 @@ impl<J: Journal> Driver<'_, J> {
         let Some(strictest) = cars.iter().min_by_key(|car| car.case.limits.budget) else {
             return (Vec::new(), Seen::default());
         };
-        let (mut arrivals, seen) = self.watched(live, Watch::in_passing(&strictest.case), answers).await;
-        if let Some(last) = arrivals.pop() {
-            let body = self.settled(live, last.body, &seen).await;
-            arrivals.push(Arrival { body, ..last });
-        }
-        (arrivals, seen)
+        self.watched(live, Watch::in_passing(&strictest.case), answers).await
     }
 }
 

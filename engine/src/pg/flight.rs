@@ -168,7 +168,9 @@ pub(crate) async fn launch<'a>(
     cargo: &Cargo<'a>,
 ) -> Result<Flight<'a>, tokio_postgres::Error> {
     let client = &session.client;
-    let opening = ask(client, &opening(session, cargo)).await?;
+    // Alone, and not in one message with the script: a message that cannot be read as a whole begins nothing, and the witness
+    // behind it would be written outside of any transaction.
+    let opening = ask(client, &opening(scribe, cargo)).await?;
     let locking = match locking(session, cargo) {
         Some((sql, site)) => Some((send(client, &sql).await?, site)),
         None => None,
@@ -212,7 +214,7 @@ pub(crate) fn closing_of(session: &Session, cargo: &Cargo<'_>) -> String {
 /// BEGIN with the author's options, the step's limits, and the fence. A script that begins with SET TRANSACTION must
 /// say so before the first query, and the fence is one: the statement is sent ahead of it, and again in its place,
 /// where PostgreSQL accepts the repetition.
-pub(crate) fn opening(session: &Session, cargo: &Cargo<'_>) -> String {
+pub(crate) fn opening(scribe: &Scribe, cargo: &Cargo<'_>) -> String {
     let options = match &cargo.part.kind {
         PartKind::Transaction { begin: Some(options) } => options.as_str(),
         _ => "",
@@ -230,7 +232,9 @@ pub(crate) fn opening(session: &Session, cargo: &Cargo<'_>) -> String {
     let name = quote_literal(&cargo.name);
     let settings = &cargo.settings;
     let (begin, fence) = match cargo.opens {
-        Opens::Behind(after) => (format!("BEGIN {options}; "), format!("{}; ", fence(session, cargo.epoch, after))),
+        Opens::Behind(after) => {
+            (format!("BEGIN {options}; "), format!("EXECUTE {}({}); ", scribe.fence, fenced(cargo.epoch, after)))
+        }
         Opens::Inside => (String::new(), String::new()),
     };
     format!("{begin}SET LOCAL application_name = {name}; {limits}{fence}{settings}")
@@ -256,13 +260,17 @@ pub(crate) fn locking<'a>(session: &Session, cargo: &Cargo<'a>) -> Option<(Strin
 /// The statement that refuses to go on when this runner was superseded, or the step before did not do what it should. Its
 /// first column is where the WAL is.
 pub(crate) fn fence(session: &Session, epoch: Epoch, after: &After) -> String {
-    let array = |ids: &[String]| ids.iter().map(|id| quote_literal(id)).collect::<Vec<_>>().join(", ");
     format!(
-        "SELECT pg_catalog.pg_current_wal_insert_lsn(), {}.fence({epoch}, ARRAY[{}]::text[], ARRAY[{}]::text[])",
+        "SELECT pg_catalog.pg_current_wal_insert_lsn(), {}.fence({})",
         session.schema.quoted(),
-        array(&after.needs),
-        array(&after.gone)
+        fenced(epoch, after)
     )
+}
+
+/// What the fence is asked for.
+fn fenced(epoch: Epoch, after: &After) -> String {
+    let array = |ids: &[String]| ids.iter().map(|id| quote_literal(id)).collect::<Vec<_>>().join(", ");
+    format!("{epoch}, ARRAY[{}]::text[], ARRAY[{}]::text[]", array(&after.needs), array(&after.gone))
 }
 
 /// Cuts a part into messages: as many statements as fit, but a change of how strings are read stands alone, because

@@ -57,6 +57,17 @@ impl Seen {
         self.longest = self.longest.max(waited.unwrap_or_default());
     }
 
+    /// What was seen in all, where this one followed.
+    pub(crate) fn and(self, later: Self) -> Self {
+        Self {
+            longest: self.longest.max(later.longest),
+            last: later.last,
+            own: self.own.max(later.own),
+            watched: self.watched || later.watched,
+            cancelled: later.cancelled.or(self.cancelled),
+        }
+    }
+
     /// The step's locks are gone: who was waiting when last looked at may have waited until now.
     pub(crate) fn end(&mut self) {
         if let Some((at, waited)) = self.last.take() {

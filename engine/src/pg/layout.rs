@@ -2,6 +2,7 @@
 
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
 
 /// Version of the tables in `layout.sql`.
 pub const LAYOUT: i32 = 1;
@@ -91,22 +92,42 @@ pub enum LayoutError {
     Server(#[from] tokio_postgres::Error),
 }
 
+/// How much of the layout is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Not even the schema.
+    Nothing,
+    /// The schema, which somebody may have made for us, without our tables.
+    Schema,
+    /// Our tables.
+    Tables,
+}
+
+/// Looks for the layout.
+///
+/// # Errors
+/// The server or the line failed.
+pub async fn find(client: &Client, schema: &SchemaName) -> Result<Found, tokio_postgres::Error> {
+    let sql = "SELECT to_regclass($1) IS NOT NULL, to_regnamespace($2) IS NOT NULL";
+    let identity = format!("{}.identity", schema.quoted());
+    let rows = client.query_typed(sql, &[(&identity, Type::TEXT), (&schema.quoted(), Type::TEXT)]).await?;
+    Ok(match rows.first().map(|row| (row.get(0), row.get(1))) {
+        Some((true, _)) => Found::Tables,
+        Some((false, true)) => Found::Schema,
+        _ => Found::Nothing,
+    })
+}
+
 /// Creates the schema and its tables unless they are there. The runner lock is held, so nobody else does the same.
 ///
 /// # Errors
 /// The role lacks the right, or the server refused; nothing is left behind then.
-pub async fn ensure(client: &Client, schema: &SchemaName, engine: &str) -> Result<(), LayoutError> {
-    let exists = client
-        .query_one(
-            "SELECT to_regclass($1) IS NOT NULL, to_regnamespace($2) IS NOT NULL",
-            &[&format!("{}.identity", schema.quoted()), &schema.quoted()],
-        )
-        .await?;
-    let (tables, namespace): (bool, bool) = (exists.get(0), exists.get(1));
-    if tables {
-        return Ok(());
-    }
-    let create = if namespace { String::new() } else { format!("CREATE SCHEMA {};\n", schema.quoted()) };
+pub async fn ensure(client: &Client, schema: &SchemaName, engine: &str, found: Found) -> Result<(), LayoutError> {
+    let create = match found {
+        Found::Tables => return Ok(()),
+        Found::Schema => String::new(),
+        Found::Nothing => format!("CREATE SCHEMA {};\n", schema.quoted()),
+    };
     let tables = schema.fill(include_str!("layout.sql")).replace("{engine}", &quote_literal(engine));
     match client.batch_execute(&format!("BEGIN;\n{create}{tables}\nCOMMIT")).await {
         Ok(()) => Ok(()),

@@ -31,16 +31,10 @@ const POLL_MAX: Duration = Duration::from_millis(250);
 /// # Errors
 /// The server or the line failed.
 pub async fn take(session: &Session, patience: Duration) -> Result<bool, tokio_postgres::Error> {
-    let (class, object) = session.schema.lock_keys();
     let deadline = tokio::time::Instant::now() + patience;
     let mut pause = POLL_MIN;
-    // Both or none: the second WHEN lets the first one go again, and is never true.
-    let sql = "SELECT CASE WHEN NOT pg_try_advisory_lock($1, $3) THEN false \
-        WHEN pg_try_advisory_lock($2, $3) THEN true ELSE NOT pg_advisory_unlock($1, $3) END";
     loop {
-        let keys = [(&class as _, Type::INT4), (&LANES as _, Type::INT4), (&object as _, Type::INT4)];
-        let rows = session.client.query_typed(sql, &keys).await?;
-        if rows.first().is_some_and(|row| row.get(0)) {
+        if try_take(session).await? {
             return Ok(true);
         }
         if tokio::time::Instant::now() + pause > deadline {
@@ -49,6 +43,21 @@ pub async fn take(session: &Session, patience: Duration) -> Result<bool, tokio_p
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(POLL_MAX);
     }
+}
+
+/// Tries to take the lock once, and does not wait. What is asked behind it in the same breath was seen under the lock, where
+/// this says that it has it.
+///
+/// # Errors
+/// The server or the line failed.
+pub async fn try_take(session: &Session) -> Result<bool, tokio_postgres::Error> {
+    let (class, object) = session.schema.lock_keys();
+    // Both or none: the second WHEN lets the first one go again, and is never true.
+    let sql = "SELECT CASE WHEN NOT pg_try_advisory_lock($1, $3) THEN false \
+        WHEN pg_try_advisory_lock($2, $3) THEN true ELSE NOT pg_advisory_unlock($1, $3) END";
+    let keys = [(&class as _, Type::INT4), (&LANES as _, Type::INT4), (&object as _, Type::INT4)];
+    let rows = session.client.query_typed(sql, &keys).await?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
 /// Lets the lock go once; a session that took it twice keeps it.

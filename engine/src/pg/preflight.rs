@@ -22,38 +22,45 @@ const SETTINGS: &[&str] = &[
 
 /// Builds [`Facts`] as JSON. `$1`: tables, as written in SQL. `$2`: names of settings. `$3`: names of history tables.
 /// `$4`: the engine's schema.
+///
+/// Sessions, settings, slots and the rest are asked for with the functions under their views, as the views of 14 to 18 do it:
+/// each view joins the catalogs of roles and databases, and making a plan for all of that took the server as long as a
+/// whole migration.
 const GATHER: &str = r#"
+WITH here AS (SELECT oid AS db FROM pg_database WHERE datname = current_database()),
+activity AS MATERIALIZED (SELECT pid, datid, usesysid, coalesce(application_name, '') AS application, xact_start, ssl, sslversion,
+    backend_type = 'client backend' AND pid <> pg_backend_pid() AS other FROM pg_stat_get_activity(NULL))
 SELECT jsonb_build_object(
   'now_us', (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
   'role', current_user,
-  'superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
+  'superuser', current_setting('is_superuser')::bool,
   'may_create_schemas', has_database_privilege(current_database(), 'CREATE'),
   'current_schema', current_schema(),
   'may_create_here', coalesce(has_schema_privilege(current_schema(), 'CREATE'), false),
   'own_schema', EXISTS (SELECT FROM pg_namespace WHERE nspname = $4 AND has_schema_privilege(oid, 'CREATE')),
-  'tls', coalesce((SELECT jsonb_build_object('on', ssl, 'version', version) FROM pg_stat_ssl WHERE pid = pg_backend_pid()), '{"on":false}'),
+  'tls', coalesce((SELECT jsonb_build_object('on', ssl, 'version', sslversion) FROM activity WHERE pid = pg_backend_pid() AND ssl IS NOT NULL), '{"on":false}'),
   'same_machine', inet_server_addr() IS NULL OR inet_server_addr() = inet_client_addr(),
-  'settings', coalesce((SELECT jsonb_object_agg(name, setting) FROM pg_settings WHERE name = ANY ($2)), '{}'),
+  'settings', coalesce((SELECT jsonb_object_agg(name, setting) FROM pg_show_all_settings() WHERE name = ANY ($2)), '{}'),
   'slots', coalesce((SELECT jsonb_agg(jsonb_build_object('name', slot_name, 'active', active, 'wal_status', wal_status, 'kept',
-      (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END - restart_lsn)::bigint)) FROM pg_replication_slots), '[]'),
-  'standbys', coalesce((SELECT jsonb_agg(jsonb_build_object('name', application_name, 'behind',
-      (CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_lsn() END - replay_lsn)::bigint)) FROM pg_stat_replication WHERE replay_lsn IS NOT NULL), '[]'),
-  'long', coalesce((SELECT jsonb_agg(jsonb_build_object('pid', pid, 'application', coalesce(nullif(application_name, ''), usename::text, ''),
-      'seconds', extract(epoch FROM clock_timestamp() - xact_start)::bigint) ORDER BY xact_start) FROM pg_stat_activity
-      WHERE xact_start < clock_timestamp() - interval '1 minute' AND backend_type = 'client backend' AND pid <> pg_backend_pid()), '[]'),
+      (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END - restart_lsn)::bigint)) FROM pg_get_replication_slots()), '[]'),
+  'standbys', coalesce((SELECT jsonb_agg(jsonb_build_object('name', application, 'behind',
+      (CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_lsn() END - replay_lsn)::bigint)) FROM pg_stat_get_wal_senders() JOIN activity USING (pid)
+      WHERE replay_lsn IS NOT NULL), '[]'),
+  'long', coalesce((SELECT jsonb_agg(jsonb_build_object('pid', pid, 'application', coalesce(nullif(application, ''), pg_get_userbyid(usesysid)::text, ''),
+      'seconds', extract(epoch FROM clock_timestamp() - xact_start)::bigint) ORDER BY xact_start) FROM activity
+      WHERE other AND xact_start < clock_timestamp() - interval '1 minute'), '[]'),
   'prepared', coalesce((SELECT jsonb_agg(jsonb_build_object('gid', gid, 'seconds', extract(epoch FROM clock_timestamp() - prepared)::bigint))
-      FROM pg_prepared_xacts WHERE database = current_database()), '[]'),
+      FROM pg_prepared_xact() JOIN here ON dbid = db), '[]'),
   'invalid_indexes', coalesce((SELECT jsonb_agg(indexrelid::regclass::text ORDER BY 1) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
       WHERE NOT indisvalid AND c.relkind = 'i'), '[]'),
   'not_valid', coalesce((SELECT jsonb_agg(conrelid::regclass::text || '.' || conname ORDER BY 1) FROM pg_constraint
       WHERE NOT convalidated AND conrelid <> 0), '[]'),
   'histories', coalesce((SELECT jsonb_agg(jsonb_build_object('table', c.oid::regclass::text, 'name', c.relname) ORDER BY c.relname) FROM pg_class c
       JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND c.relname = ANY ($3) AND n.nspname <> $4), '[]'),
-  'sessions', coalesce((SELECT jsonb_object_agg(application_name, times) FROM (SELECT coalesce(application_name, '') AS application_name, count(*) AS times
-      FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-      AND application_name NOT LIKE 'migengine%' GROUP BY 1) AS other), '{}'),
+  'sessions', coalesce((SELECT jsonb_object_agg(application, times) FROM (SELECT application, count(*) AS times
+      FROM activity JOIN here ON datid = db WHERE other AND application NOT LIKE 'migengine%' GROUP BY 1) AS applications), '{}'),
   'archiver', (SELECT jsonb_build_object('on', current_setting('archive_mode') <> 'off', 'archived_ago', extract(epoch FROM clock_timestamp() - last_archived_time)::bigint,
-      'failing', coalesce(last_failed_time > last_archived_time, last_failed_time IS NOT NULL)) FROM pg_stat_archiver),
+      'failing', coalesce(last_failed_time > last_archived_time, last_failed_time IS NOT NULL)) FROM pg_stat_get_archiver()),
   'tables', coalesce((SELECT jsonb_object_agg(asked, jsonb_build_object('owner', pg_get_userbyid(c.relowner), 'owned', pg_has_role(c.relowner, 'MEMBER'),
       'rows', c.reltuples::bigint, 'size', coalesce(pg_table_size(c.oid), 0), 'total', coalesce(pg_total_relation_size(c.oid), 0),
       'key', coalesce((SELECT jsonb_agg(quote_ident(a.attname) ORDER BY array_position(i.indkey::int2[], a.attnum)) FROM pg_index i

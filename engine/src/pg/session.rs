@@ -101,13 +101,9 @@ impl Session {
         format!("{}{DURABLE}SET application_name = {}", self.settings, quote_literal(&self.name))
     }
 
-    /// Gives the session another name in `pg_stat_activity`, and makes all its settings.
-    ///
-    /// # Errors
-    /// The server or the line failed.
-    pub async fn rename(&mut self, name: &str) -> Result<(), tokio_postgres::Error> {
+    /// Gives the session another name. `pg_stat_activity` shows it from the next [`Self::reset`] on.
+    pub fn rename(&mut self, name: &str) {
         name.clone_into(&mut self.name);
-        self.reset().await
     }
 
     /// Undoes whatever a script has set.

@@ -47,7 +47,7 @@ async fn under_lock(
     let rows = session.client.query_typed(&sql, &[(&run.to_string(), Type::TEXT), (&records, Type::INT8)]).await?;
     let Some(row) = rows.first() else { return Ok(false) };
     let epoch = Epoch(row.try_get::<_, i64>(0)?.cast_unsigned());
-    let scribe = Scribe::prepare(&session.client, &session.schema, run, epoch).await?;
+    let scribe = Scribe::prepare(&session.client, &session.schema, run).await?.under(epoch);
     scribe.state(&session.client, line, mirror).await?;
     Ok(true)
 }

@@ -1,5 +1,7 @@
 //! The witness: the history row, and the run's mirror, written in the same transaction as what they bear witness to.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Statement};
@@ -160,9 +162,25 @@ pub struct Scribe {
     gone: Statement,
     mirror: Statement,
     state: Statement,
+    /// Name of the statement that asks for the fence: by name, so that it can stand in a message among others.
+    pub(crate) fence: String,
     append: String,
     pub(crate) keeper: Keeper,
     touch: String,
+}
+
+/// Tells the statements of scribes on the same session apart.
+static FENCES: AtomicU64 = AtomicU64::new(0);
+
+/// Statements that were prepared before it was known under which epoch the session works.
+pub struct Prepared(Scribe);
+
+impl Prepared {
+    /// The scribe of a session under an epoch.
+    #[must_use]
+    pub fn under(self, epoch: Epoch) -> Scribe {
+        Scribe { epoch, ..self.0 }
+    }
 }
 
 /// Longest piece of a script that travels in one message, in bytes. A message is held in memory about twice.
@@ -191,7 +209,7 @@ impl Scribe {
     ///
     /// # Errors
     /// The server or the line failed.
-    pub async fn prepare(client: &Client, schema: &SchemaName, run: RunId, epoch: Epoch) -> Result<Self, Error> {
+    pub async fn prepare(client: &Client, schema: &SchemaName, run: RunId) -> Result<Prepared, Error> {
         let with_mirror = |sql: &str| schema.fill(&format!("WITH {MIRROR}{sql}"));
         let types = |more: &[Type]| [&MIRROR_TYPES[..], more].concat();
         // No row means that it was not in a state that allows this, and is an error: the COMMIT may be on its way already.
@@ -244,6 +262,10 @@ impl Scribe {
         let mirror = with_mirror(" SELECT 1");
         let append = schema.fill("UPDATE {schema}.history SET up_sql = up_sql || $2 WHERE id = $1");
         let touch = schema.fill("UPDATE {schema}.run SET updated_at = clock_timestamp() WHERE run_id = $1");
+        let fence = format!("migengine_fence_{}", FENCES.fetch_add(1, Ordering::Relaxed));
+        let fence_sql = schema.fill(&format!(
+            "PREPARE {fence}(bigint, text[], text[]) AS SELECT pg_catalog.pg_current_wal_insert_lsn(), {{schema}}.fence($1, $2, $3)"
+        ));
         let testimony = [
             Type::TEXT,
             Type::INT4,
@@ -262,7 +284,8 @@ impl Scribe {
         let parts_types = types(&[&testimony[..], &[Type::INT4, Type::BYTEA_ARRAY, Type::TEXT, Type::TEXT]].concat());
         let gone_types = types(&[Type::TEXT]);
         let state_types = types(&[Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8, Type::INT8]);
-        let (triggers, applied, fresh, fresh_within, parts, gone, mirror, state) = tokio::try_join!(
+        let ((), triggers, applied, fresh, fresh_within, parts, gone, mirror, state) = tokio::try_join!(
+            client.batch_execute(&fence_sql),
             client.query_typed("SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger)", &[]),
             client.prepare_typed(&applied, &applied_types),
             client.prepare_typed(&fresh, &fresh_types),
@@ -277,10 +300,10 @@ impl Scribe {
             false => EventTriggers::None,
         };
         let keeper = Keeper::new(schema);
-        Ok(Self {
+        Ok(Prepared(Self {
             triggers,
             run,
-            epoch,
+            epoch: Epoch::default(),
             applied,
             fresh,
             fresh_within,
@@ -288,10 +311,11 @@ impl Scribe {
             gone,
             mirror,
             state,
+            fence,
             append,
             keeper,
             touch,
-        })
+        }))
     }
 
     /// Writes a mark and the mirror in the transaction that is open. Zero rows means that the row was not in a state

@@ -68,6 +68,13 @@ impl Chain {
         Self::of(&project, folder)
     }
 
+    /// The folder with its lock file, where there is one that can be understood. Without one the files are not read.
+    #[must_use]
+    pub fn rehearsed(folder: &Path) -> Option<(Self, LockFile)> {
+        let lock = lock_of(folder).ok()?;
+        Some((Self::load(folder).ok()?, lock))
+    }
+
     /// The same of a folder that was read already, leaving out files that cannot be read.
     ///
     /// # Errors
@@ -180,20 +187,7 @@ impl Chain {
     /// # Errors
     /// It is not there, or not understood.
     pub fn read_lock(&self) -> Result<LockFile, CommandError> {
-        let path = self.lock_path();
-        let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                CommandError::refused("ME613", format!("there is no {}: nothing was rehearsed yet", path.display()))
-                    .exit(Exit::Differs)
-                    .next("migengine rehearse")
-            }
-            _ => CommandError::refused("ME611", format!("{} cannot be read: {error}", path.display())),
-        })?;
-        LockFile::parse(&text).map_err(|error| {
-            CommandError::refused("ME611", format!("{}, {error}", path.display()))
-                .exit(Exit::Differs)
-                .next("migengine rehearse writes it anew")
-        })
+        lock_of(&self.folder)
     }
 
     /// The lock file, where there is one that can be understood.
@@ -243,4 +237,22 @@ impl Chain {
                 .next("mend the permissions of the folder, then: migengine rehearse")
         })
     }
+}
+
+/// The lock file of a folder.
+fn lock_of(folder: &Path) -> Result<LockFile, CommandError> {
+    let path = folder.join(LOCK);
+    let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            CommandError::refused("ME613", format!("there is no {}: nothing was rehearsed yet", path.display()))
+                .exit(Exit::Differs)
+                .next("migengine rehearse")
+        }
+        _ => CommandError::refused("ME611", format!("{} cannot be read: {error}", path.display())),
+    })?;
+    LockFile::parse(&text).map_err(|error| {
+        CommandError::refused("ME611", format!("{}, {error}", path.display()))
+            .exit(Exit::Differs)
+            .next("migengine rehearse writes it anew")
+    })
 }
