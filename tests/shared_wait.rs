@@ -7,6 +7,7 @@ mod support;
 
 use std::time::Duration;
 
+use support::process::signal;
 use support::project::collect;
 use support::scene::step_field;
 use support::{Cluster, Database, Options, Project, wait_until};
@@ -111,27 +112,74 @@ fn a_refused_step_in_a_long_train_takes_nothing_along_that_is_behind_it() {
              INSERT INTO {table} VALUES (1, 2);\n"
         )
     };
-    // Behind the 32nd, 64th ... step of a train stands a COMMIT that is waited for.
+    let table = |at: usize| format!("CREATE TABLE t{at:03} (n int);\n");
+    // A train has 32 steps, and a COMMIT that is waited for stands between it and the next.
     for at in [2, 20, 31, 32, 33, 34, 63, 64, 65] {
-        for (refused_by, up) in [("its statement", twice.to_owned()), ("its COMMIT", deferred(&format!("t{at:03}")))] {
+        for (refused_by, up) in [
+            ("its statement", twice.to_owned()),
+            ("its COMMIT", deferred(&format!("t{at:03}"))),
+            ("its COMMIT, in the train", table(at)),
+        ] {
             let db = Cluster::shared().database();
-            let project = steps(&db, 70);
             let id = format!("{at:03}_m");
+            if refused_by == "its COMMIT, in the train" {
+                // The engine's tables are there, and somebody's trigger on them.
+                steps(&db, 1).run(&["apply"]).expect(0);
+                db.psql(&format!(
+                    "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$; \
+                     CREATE CONSTRAINT TRIGGER no AFTER INSERT ON migengine.history DEFERRABLE INITIALLY DEFERRED \
+                     FOR EACH ROW WHEN (NEW.id = '{id}') EXECUTE FUNCTION no()"
+                ));
+            }
+            let project = steps(&db, 70);
             project.pair(&id, &up, "SELECT 1;\n");
             let output = project.run(&["apply", "--format", "json"]).expect(7);
             let case = format!("{id}, refused by {refused_by}: {output}");
             assert_eq!(db.psql(HISTORY), (at - 1).to_string(), "{case}");
             let tables = "SELECT count(*) FROM pg_class WHERE relname ~ '^t[0-9]+$'";
             assert_eq!(db.psql(tables), (at - 1).to_string(), "{case}");
-            let behind = (1..=70).map(|number| step_field(&output, &format!("{number:03}_m"), "state"));
-            let applied = behind.clone().filter(|state| state == "applied").count();
-            assert_eq!((applied, step_field(&output, &id, "state")), (at - 1, "failed".into()), "{case}");
+            let told =
+                output.json()["steps"].as_array().unwrap().iter().filter(|step| step["state"] == "applied").count();
+            let before = usize::from(refused_by == "its COMMIT, in the train");
+            assert_eq!((told, step_field(&output, &id, "state")), (at - 1 - before, "failed".into()), "{case}");
             step(&project, at, &format!("t{at:03}"));
+            db.psql("DROP FUNCTION IF EXISTS no CASCADE");
             project.run(&["apply", "--resume"]).expect(0);
             assert_eq!((db.psql(HISTORY), db.psql(tables)), ("70".to_owned(), "70".to_owned()), "{case}");
             project.run(&["journal", "check"]).expect(0);
         }
     }
+}
+
+#[test]
+fn a_signal_while_a_standby_is_waited_for_ends_no_wait() {
+    let cluster = Cluster::start_with(Options::default());
+    let db = cluster.database();
+    let project = steps(&db, 70);
+    let pause = project.path().join("paused");
+    let mut command = project.command(&["apply", "--format", "json"]);
+    command.env("MIGENGINE_CRASH_AT", "step.before:1").env("MIGENGINE_CRASH_ACTION", "pause");
+    let runner = command.env("MIGENGINE_CRASH_PAUSE", &pause).spawn().unwrap();
+    wait_until("the first step is about to begin", PATIENCE, || pause.exists());
+    let standby = |what: &str| {
+        db.psql(&format!("ALTER SYSTEM {what}"));
+        db.psql("SELECT pg_reload_conf()");
+    };
+    standby("SET synchronous_standby_names = 'nobody'");
+    wait_until("it counts", PATIENCE, || db.psql("SHOW synchronous_standby_names") == "nobody");
+    std::fs::remove_file(&pause).unwrap();
+    let waiting = || db.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == "1";
+    wait_until("a COMMIT waits for the standby", PATIENCE, waiting);
+    signal(i32::try_from(runner.id()).unwrap(), nix::sys::signal::Signal::SIGTERM);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(waiting(), "a cancelled wait reads like a COMMIT that the standby has");
+    standby("RESET synchronous_standby_names");
+    let output = collect(runner).expect(7);
+    assert!(!cluster.log().contains("canceling wait for synchronous replication"), "{output}");
+    let applied = output.json()["steps"].as_array().unwrap().iter().filter(|step| step["state"] == "applied").count();
+    assert_eq!(db.psql(HISTORY), applied.to_string(), "{output}");
+    project.run(&["apply", "--resume"]).expect(0);
+    assert_eq!(db.psql(HISTORY), "70");
 }
 
 #[test]

@@ -4,7 +4,7 @@ import json, pathlib, shutil, subprocess, sys, time
 
 import peers, plot, race
 from peers import ATOMIC, OURS, PSQL, PSQL_ONE
-from stand import MIGENGINE, ROOT, TARGET, Line, Run, forget, median, migengine
+from stand import BIN, MIGENGINE, ROOT, TARGET, Line, Run, forget, median, migengine
 
 PLOTS = ROOT / "benches/plots"
 goals = []
@@ -136,10 +136,29 @@ def jobs(server, scratch):
             return Run(migengine(url, folder, "apply --yes", *options)).needed().seconds
         return run
 
-    found = by_turns(server, server.create, {"serial": way(), "--jobs 2": way("--jobs", "2")}, RUNS)
-    serial, parallel = median(found["serial"]), median(found["--jobs 2"])
+    def bare(sessions):
+        """What the server itself gains from a second session: psql, with nothing but the same transactions."""
+        files = []
+        for first in range(1, sessions + 1):
+            path = pathlib.Path(scratch) / f"bare_{sessions}_{first}.sql"
+            path.write_text("".join(f"BEGIN;\n{peers.up(n)}COMMIT;\n" for n in range(first, COUNT + 1, sessions)))
+            files.append(path)
+
+        def run(url):
+            began = time.perf_counter()
+            words = [f"{BIN}/psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", url, "-f"]
+            running = [subprocess.Popen([*words, path]) for path in files]
+            if any(process.wait() for process in running):
+                sys.exit("psql failed")
+            return time.perf_counter() - began
+        return run
+
+    found = by_turns(server, server.create, {"serial": way(), "--jobs 2": way("--jobs", "2"), "one psql": bare(1),
+                                             "two psql": bare(2)}, RUNS)
+    serial, parallel, one, two = (median(found[name]) for name in ("serial", "--jobs 2", "one psql", "two psql"))
     ratio(f"{COUNT:,} small migrations on two branches, `--jobs 2` to serial", 0.65, parallel, serial)
-    return f"| | s |\n|---|---|\n| serial | {serial:.2f} |\n| `--jobs 2` | {parallel:.2f} |\n"
+    return (f"| | s |\n|---|---|\n| serial | {serial:.2f} |\n| `--jobs 2` | {parallel:.2f} |\n"
+            f"| the bare transactions, one psql | {one:.2f} |\n| half of them each, two psql at once | {two:.2f} |\n")
 
 
 def indexes(server, scratch):

@@ -295,6 +295,8 @@ async fn attempt(context: &Context, args: &ApplyArgs, stop: watch::Receiver<bool
     notes.extend(args.manner().chosen());
     let forward: Vec<_> = scripts.iter().filter_map(|scripts| scripts.up.as_deref()).collect();
     refuse_indivisible(&session, &forward).await?;
+    // What will run is in `scripts`; everything else that was read of the folder would only take room beside the journal.
+    drop((graph, history, project));
     if state.ledger.is_none() {
         state = open_ledger(&session, limits.lock_wait_runner, ENGINE).await?;
         if state.ledger.as_ref().is_some_and(|ledger| ledger.epoch != Epoch::default()) {

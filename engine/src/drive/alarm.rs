@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Driver;
 use super::Live;
@@ -45,6 +45,11 @@ impl Watch {
     /// A step that travels with others.
     pub(crate) fn in_passing(case: &Case) -> Self {
         Self { grace: GRACE, budget: Some(case.limits.budget) }
+    }
+
+    /// Steps of which the first has held its locks since `began`.
+    pub(crate) fn since(began: Instant, case: &Case) -> Self {
+        Self { grace: GRACE.saturating_sub(began.elapsed()), ..Self::in_passing(case) }
     }
 
     /// A try that is watched from its first moment.

@@ -26,7 +26,7 @@ use crate::run::state::StepIndex;
 
 /// Steps that are sent together. Those of the train before may still be on their way then.
 const TRAIN: usize = 64;
-/// Steps whose answers are awaited together. They have the guard's grace together, too, and with it a connection of its own.
+/// Steps after which the connection's task puts on the line what is there.
 const GROUP: usize = 8;
 /// Bytes of script after which a train is long enough.
 const TRAIN_BYTES: usize = 1 << 20;
@@ -49,6 +49,21 @@ struct Convoy<'a> {
     /// How long each took, in microseconds.
     durations: Vec<u64>,
     seen: Seen,
+    /// The step with the shortest patience of all that were sent: they hold their locks until COMMIT, whatever came of them.
+    strictest: Option<&'a Load>,
+    /// When the first of them was sent.
+    began: Option<Instant>,
+}
+
+impl<'a> Convoy<'a> {
+    /// A step is sent, and its locks are held from then on. Returns the step whose patience is that of all.
+    fn holds(&mut self, load: &'a Load) -> &'a Load {
+        let strictest =
+            self.strictest.filter(|known| known.case.limits.budget <= load.case.limits.budget).unwrap_or(load);
+        self.strictest = Some(strictest);
+        self.began.get_or_insert_with(Instant::now);
+        strictest
+    }
 }
 
 /// The step that kept the transaction from being committed.
@@ -135,6 +150,8 @@ impl<J: Journal> Driver<'_, J> {
             let first = train.start;
             let loads = loads.get(train).unwrap_or_default();
             if let Some(load) = loads.first().filter(|_| self.stopping()) {
+                // What is on its way is cancelled by whoever awaits it.
+                self.land_all_but(0, live, &mut convoy).await?;
                 // As if the server had been asked to cancel: the run rests with nothing in effect.
                 let failure =
                     Failure { sqlstate: Some("57014".to_owned()), ..Failure::own("ME401", "stopped by a signal") };
@@ -148,7 +165,9 @@ impl<J: Journal> Driver<'_, J> {
                     let cargo = load.cargo(live, &after, carried, first == 0);
                     let carried = carry(&live.session, &live.scribe, &cargo);
                     let began = Instant::now();
-                    let (body, seen) = self.watched(live, Watch::in_passing(&load.case), carried).await;
+                    let strictest = convoy.holds(load);
+                    let watch = Watch::since(convoy.began.unwrap_or_else(Instant::now), &strictest.case);
+                    let (body, seen) = self.watched(live, watch, carried).await;
                     self.settled(live, body, &seen).await.map_err(|fault| load.stopped(fault, seen))?;
                     convoy.durations.push(micros(began.elapsed()));
                 }
@@ -161,13 +180,19 @@ impl<J: Journal> Driver<'_, J> {
                             load.stopped(Fault::Lost(error.to_string()), Seen::default())
                         };
                         convoy.flying.push_back((load, flight.map_err(lost)?));
+                        convoy.holds(load);
                         // The connection's task puts on the line what is there, and the server begins.
                         if index.is_multiple_of(GROUP) {
                             tokio::task::yield_now().await;
                         }
                     }
                     self.world.observer.point(Point::StepSent);
-                    self.land_all_but(TRAIN, live, &mut convoy).await?;
+                    let bytes: usize = convoy.flying.iter().map(|(load, _)| load.script.text.len()).sum();
+                    let left = if bytes > 2 * TRAIN_BYTES { 0 } else { TRAIN };
+                    self.land_all_but(left, live, &mut convoy).await?;
+                    if let Some(last) = loads.last().filter(|_| convoy.seen.cancelled.is_some()) {
+                        self.land_all(last, live, &mut convoy).await?;
+                    }
                 }
             }
             self.world.observer.point(Point::StepAnswered);
@@ -188,28 +213,24 @@ impl<J: Journal> Driver<'_, J> {
 
     /// Awaits the answers to the steps that were sent, in order, until so many are left.
     async fn land_all_but(&self, left: usize, live: &Live, convoy: &mut Convoy<'_>) -> Result<(), Stopped> {
-        let Convoy { flying, durations, seen } = convoy;
-        while flying.len() > left {
-            let group: Vec<_> = flying.drain(..GROUP.min(flying.len() - left)).collect();
-            // All of them hold their locks until COMMIT, so the shortest patience of any of them is that of all.
-            let Some(strictest) = group.iter().map(|(load, _)| *load).min_by_key(|load| load.case.limits.budget) else {
-                return Ok(());
-            };
-            let arrivals = async {
-                let mut began = Instant::now();
-                for (load, flight) in group {
-                    flight.arrive().await.map_err(|fault| (load, fault))?;
-                    durations.push(micros(began.elapsed()));
-                    began = Instant::now();
-                }
-                Ok(())
-            };
-            let (result, seen_now) = self.watched(live, Watch::in_passing(&strictest.case), arrivals).await;
-            // A cancel request that came too late for these may meet a later one.
-            *seen = seen.and(seen_now);
-            result.map_err(|(load, fault): (&Load, Fault)| load.stopped(fault, *seen))?;
-        }
-        Ok(())
+        let Convoy { flying, durations, seen, strictest, began } = convoy;
+        let (Some(strictest), Some(held), true) = (*strictest, *began, flying.len() > left) else { return Ok(()) };
+        let group: Vec<_> = flying.drain(..flying.len() - left).collect();
+        let arrivals = async {
+            let mut began = Instant::now();
+            for (load, flight) in group {
+                flight.arrive().await.map_err(|fault| (load, fault))?;
+                durations.push(micros(began.elapsed()));
+                began = Instant::now();
+            }
+            Ok(())
+        };
+        let (result, seen_now) = self.watched(live, Watch::since(held, &strictest.case), arrivals).await;
+        // A cancel request that came too late for these may meet a later one.
+        *seen = seen.and(seen_now);
+        // Whose budget was used up is not always whose statement was cancelled for it.
+        let case = |load: &Load| if seen.cancelled.is_some() { strictest.case.clone() } else { load.case.clone() };
+        result.map_err(|(load, fault): (&Load, Fault)| Stopped { case: case(load), ..load.stopped(fault, *seen) })
     }
 
     /// One COMMIT for all. Where its answer is lost nobody knows, of any of them; the history rows will tell.

@@ -95,7 +95,9 @@ impl<J: Journal> Driver<'_, J> {
             let session = session.map_err(|ConnectError { message, .. }| message)?;
             let client = &session.client;
             let none: [(&(dyn tokio_postgres::types::ToSql + Sync), tokio_postgres::types::Type); 0] = [];
-            let (joined, scribe, pid) = tokio::join!(
+            // The settings of the session that holds the lock: what is told as applied is durable on every lane.
+            let (reset, joined, scribe, pid) = tokio::join!(
+                session.reset(),
                 lock::join_lanes(&session),
                 Scribe::prepare(client, world.schema, run),
                 client.query_typed(BACKEND, &none)
@@ -104,6 +106,7 @@ impl<J: Journal> Driver<'_, J> {
                 Fault::Lost(why) => why,
                 Fault::Refused(failure) => failure.message,
             };
+            reset.map_err(said)?;
             let (pid, start) = pid.map_err(said)?.first().map_or((0, 0), |row| (row.get(0), row.get(1)));
             match joined.map_err(said)? {
                 true => Ok(Live {

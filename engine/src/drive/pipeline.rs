@@ -13,7 +13,7 @@ use crate::id::Digest;
 use crate::migration::Script;
 use crate::pg::copy::carry;
 use crate::pg::failure::Fault;
-use crate::pg::flight::{self, After, Cargo, Commit, Durability, Flight, Gauge, Leaves, Opens, Patience};
+use crate::pg::flight::{self, After, Cargo, Commit, Durability, Flight, Gauge, LATE_CANCELS, Leaves, Opens, Patience};
 use crate::pg::guard::Seen;
 use crate::pg::read::HistoryState;
 use crate::pg::witness::{Mark, Prior, Testimony};
@@ -49,7 +49,7 @@ pub(super) struct Flying {
 }
 
 /// Most steps that wait for one COMMIT to become durable.
-pub(super) const LANDED: usize = 32;
+const LANDED: usize = 32;
 /// Longest time that the first of them waits, in microseconds.
 const LANDED_US: i64 = 100_000;
 
@@ -367,9 +367,16 @@ impl<J: Journal> Driver<'_, J> {
         let Some(step) = landed.last().map(|last| last.open.step) else { return Ok(Flow::Continue) };
         let Some(live) = &self.session else { return self.lost(step, "the session is gone").await };
         let fence = flight::fence(&live.session, live.epoch, &After::default());
-        let settled = match flight::rollback(&live.session).await {
-            Ok(()) => live.scribe.settle(&live.session.client, &fence).await.map_err(Fault::from),
-            Err(fault) => Err(fault),
+        let mut late = 0;
+        let settled = loop {
+            let settled = match flight::rollback(&live.session).await {
+                Ok(()) => live.scribe.settle(&live.session.client, &fence).await,
+                Err(fault) => break Err(fault),
+            };
+            match settled {
+                Err(error) if late < LATE_CANCELS && flight::is_cancelled(&error) => late += 1,
+                settled => break settled.map_err(Fault::from),
+            }
         };
         match settled {
             Ok(1) => self.note_landed(landed).await.map(|()| Flow::Continue),

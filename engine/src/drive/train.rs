@@ -4,13 +4,15 @@
 //!
 //! What comes behind a step that failed is refused by the server itself: its transaction is aborted, `SET LOCAL` in front of
 //! its `COMMIT` is an error there, so the `COMMIT` behind it is not read, and neither is any `BEGIN` until this end sends
-//! `ROLLBACK`. A `COMMIT` that is to be durable at once stands alone, and takes the aborted transaction back; then, as where it
-//! is the `COMMIT` that fails, the next fence does not find the history row.
+//! `ROLLBACK`. Where it is the `COMMIT` that fails, the next fence does not find the history row. A plain `COMMIT`, which would
+//! take an aborted transaction back and leave only the fence in the way, is never sent before its step was answered: it travels
+//! at the head of a train, and is awaited before anything may ask the server to cancel, because a cancelled wait for a standby
+//! reads like a `COMMIT` that the standby has.
 
 use std::sync::Arc;
 
 use super::alarm::Watch;
-use super::pipeline::{Flow, Flying, LANDED, Landed, Open, durability, pipelines};
+use super::pipeline::{Flow, Flying, Landed, Open, durability, pipelines};
 use super::points::Point;
 use super::{DriveError, Driver, Live};
 use crate::guard::{Case, Reach};
@@ -23,7 +25,7 @@ use crate::run::journal::Journal;
 use crate::run::state::StepIndex;
 
 /// Most steps of a train. What is sent and not answered is what a lost session leaves in doubt.
-const CARS: usize = 64;
+const CARS: usize = 32;
 /// Steps whose answers are awaited together. They have the guard's grace together, too, and with it a connection of its own.
 const GROUP: usize = 8;
 /// Most bytes of scripts in a train.
@@ -56,17 +58,12 @@ struct Arrival {
 enum Ride {
     /// All of it did what it should; the last step is open.
     Through(Flying),
-    /// The COMMIT that travelled with this car did not take effect, or nobody knows.
-    Uncommitted { at_car: usize, flying: Flying, durability: Durability, fault: Fault, at: i64 },
+    /// The COMMIT at the head did not take effect, or nobody knows.
+    Uncommitted { flying: Flying, durability: Durability, fault: Fault, at: i64 },
     /// The step of this car did not do what it should; those that landed before it wait for the disk.
     Refused { at_car: usize, landed: Vec<Landed>, fault: Fault, seen: Seen },
     /// The line broke before this car was sent.
     Unsent { at_car: usize },
-}
-
-/// When the COMMIT is answered that travels with a car; before the first one, what is due decides.
-fn durability_at(car: usize) -> Durability {
-    if car.is_multiple_of(LANDED) { Durability::Now } else { Durability::WithALater }
 }
 
 impl<J: Journal> Driver<'_, J> {
@@ -116,9 +113,9 @@ impl<J: Journal> Driver<'_, J> {
                 *open = Some(flying);
                 Ok((Flow::Continue, steps.len()))
             }
-            Ride::Uncommitted { at_car, flying, durability, fault, at } => {
+            Ride::Uncommitted { flying, durability, fault, at } => {
                 self.committed(flying, durability, Err(fault), at).await?;
-                Ok((Flow::Stop, at_car))
+                Ok((Flow::Stop, 0))
             }
             Ride::Refused { at_car, landed, fault, seen } => {
                 let Some(car) = cars.get(at_car) else { return Ok((Flow::Stop, at_car)) };
@@ -154,8 +151,20 @@ impl<J: Journal> Driver<'_, J> {
     async fn ride(&mut self, live: &Live, cars: &[Car], due: Option<(Flying, Durability)>) -> Result<Ride, DriveError> {
         let mirrored = self.mirror_sent;
         let mut began_us = self.now_us();
-        let mut sent = self.send_off(live, cars, due.as_ref().map(|(_, durability)| *durability)).await.into_iter();
-        let (mut flying, mut seen, mut at_car) = (due, Seen::default(), 0);
+        let durability = due.as_ref().map(|(_, durability)| *durability);
+        let (head, sent) = self.send_off(live, cars, durability).await;
+        let mut landed = Vec::new();
+        if let (Some(head), Some((flying, durability))) = (head, due) {
+            let verdict = head.verdict().await;
+            began_us = self.now_us();
+            self.world.observer.point(Point::StepCommitAnswered);
+            match verdict {
+                Ok(()) => landed = self.land(flying, durability, began_us).await?,
+                Err(fault) => return Ok(Ride::Uncommitted { flying, durability, fault, at: began_us }),
+            }
+        }
+        let (mut sent, mut seen, mut at_car) = (sent.into_iter(), Seen::default(), 0);
+        let mut flying: Option<Flying> = None;
         while sent.len() > 0 {
             let group: Vec<SentCar<'_>> = sent.by_ref().take(GROUP).collect();
             let riding = cars.get(at_car..at_car + group.len()).unwrap_or_default();
@@ -164,13 +173,13 @@ impl<J: Journal> Driver<'_, J> {
             // A cancel request that came too late for these may meet a later one.
             seen = seen.and(seen_now);
             for (car, arrival) in riding.iter().zip(arrivals) {
-                let mut landed = Vec::new();
-                if let (Some((before, durability)), Some((verdict, at))) = (flying.take(), arrival.before) {
+                if let (Some(before), Some((verdict, at))) = (flying.take(), arrival.before) {
                     began_us = at;
                     match verdict {
-                        Ok(()) => landed = self.land(before, durability, at).await?,
+                        Ok(()) => landed = self.land(before, Durability::WithALater, at).await?,
                         Err(fault) => {
-                            return Ok(Ride::Uncommitted { at_car, flying: before, durability, fault, at });
+                            let at_car = at_car.saturating_sub(1);
+                            return Ok(Ride::Refused { at_car, landed: before.landed, fault, seen });
                         }
                     }
                 }
@@ -178,8 +187,8 @@ impl<J: Journal> Driver<'_, J> {
                 let body = if last { self.settled(live, arrival.body, &seen).await } else { arrival.body };
                 match body {
                     Ok(gauge) => {
-                        let this = Open { step: car.step, mirrored, began_us, gauge, seen: seen_now };
-                        flying = Some((Flying { open: this, landed }, durability_at(at_car + 1)));
+                        let open = Open { step: car.step, mirrored, began_us, gauge, seen: seen_now };
+                        flying = Some(Flying { open, landed: std::mem::take(&mut landed) });
                     }
                     Err(fault) => return Ok(Ride::Refused { at_car, landed, fault, seen }),
                 }
@@ -188,17 +197,24 @@ impl<J: Journal> Driver<'_, J> {
             self.flush_sometimes().await?;
         }
         Ok(match flying {
-            Some((flying, _)) if at_car == cars.len() => Ride::Through(flying),
+            Some(flying) if at_car == cars.len() => Ride::Through(flying),
             _ => Ride::Unsent { at_car },
         })
     }
 
-    /// Sends all of them, or as many as the line takes; `due` is how the COMMIT of the step before the first one is answered.
-    async fn send_off<'a>(&self, live: &'a Live, cars: &'a [Car], due: Option<Durability>) -> Vec<SentCar<'a>> {
+    /// Sends all of them, or as many as the line takes. The COMMIT of the step before the first one, where one is due, comes
+    /// back by itself.
+    async fn send_off<'a>(
+        &self,
+        live: &'a Live,
+        cars: &'a [Car],
+        due: Option<Durability>,
+    ) -> (Option<Commit>, Vec<SentCar<'a>>) {
         let mut flights = Vec::with_capacity(cars.len());
+        let mut head = None;
         for (index, car) in cars.iter().enumerate() {
             self.world.observer.point(Point::StepBefore);
-            let durability = if index == 0 { due } else { Some(durability_at(index)) };
+            let durability = if index == 0 { due } else { Some(Durability::WithALater) };
             let cargo = car.cargo(live);
             let sent = async {
                 let commit = match durability {
@@ -207,15 +223,21 @@ impl<J: Journal> Driver<'_, J> {
                 };
                 Ok::<_, tokio_postgres::Error>((commit, flight::launch(&live.session, &live.scribe, &cargo).await?))
             };
-            let Ok(sent) = sent.await else { break };
+            let Ok((commit, flight)) = sent.await else { break };
             self.world.observer.point(Point::StepSent);
-            flights.push(sent);
+            let own = if index == 0 {
+                head = commit;
+                None
+            } else {
+                commit
+            };
+            flights.push((own, flight));
             // The connection's task puts on the line what is there, and the server begins.
             if index.is_multiple_of(GROUP) {
                 tokio::task::yield_now().await;
             }
         }
-        flights
+        (head, flights)
     }
 
     /// Awaits the answers to some of them, in order.

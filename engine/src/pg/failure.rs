@@ -31,6 +31,8 @@ pub(crate) struct Site<'a> {
     pub(crate) statement: Option<&'a Statement>,
     /// Byte offset in the file of the first byte of the message, which the server's positions count from.
     pub(crate) sent_from: Option<usize>,
+    /// Characters of ours in front of it, in the same message.
+    pub(crate) ahead: u32,
 }
 
 /// Longest excerpt of a statement kept with a failure, in characters.
@@ -39,12 +41,17 @@ const EXCERPT: usize = 400;
 impl<'a> Site<'a> {
     /// One statement, sent alone.
     pub(crate) fn of(script: &'a Script, statement: &'a Statement) -> Self {
-        Self { script, statement: Some(statement), sent_from: Some(statement.text.start as usize) }
+        Self { script, statement: Some(statement), sent_from: Some(statement.text.start as usize), ahead: 0 }
     }
 
     /// A script as a whole.
     pub(crate) fn whole(script: &'a Script) -> Self {
-        Self { script, statement: None, sent_from: None }
+        Self { script, statement: None, sent_from: None, ahead: 0 }
+    }
+
+    /// The same with something of ours in front.
+    pub(crate) fn behind(self, ours: &str) -> Self {
+        Self { ahead: u32::try_from(ours.chars().count()).unwrap_or_default(), ..self }
     }
 
     /// Adds file, line, column and statement to a failure. `character` is the server's position, from 1, in what was
@@ -52,7 +59,7 @@ impl<'a> Site<'a> {
     fn place_at(&self, failure: Failure, character: Option<u32>) -> Failure {
         let exact = character.zip(self.sent_from).and_then(|(character, from)| {
             let sent = self.script.text.get(from..)?;
-            let (offset, _) = sent.char_indices().nth(character.saturating_sub(1) as usize)?;
+            let (offset, _) = sent.char_indices().nth(character.checked_sub(self.ahead + 1)? as usize)?;
             Some(from + offset)
         });
         self.place_exactly(failure, exact)

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::failure::{Fault, Site, fault};
 use super::layout::quote_literal;
@@ -142,6 +143,8 @@ pub(crate) async fn wal_now(client: &Client) -> Result<Option<u64>, tokio_postgr
 pub(crate) struct Flight<'a> {
     opening: Sent,
     locking: Option<(Sent, Site<'a>)>,
+    /// What stands in front of each group, one statement that returns one row.
+    inside: &'a str,
     groups: Vec<(Sent, Group<'a>)>,
     checks: Vec<(Sent, Site<'a>)>,
     closing: Option<Sent>,
@@ -177,7 +180,7 @@ pub(crate) async fn launch<'a>(
     };
     let mut groups = Vec::new();
     for group in group(cargo.script, cargo.part) {
-        groups.push((send(client, group.text()).await?, group));
+        groups.push((send(client, &format!("{}{}", scribe.inside, group.text())).await?, group));
     }
     let mut checks = Vec::new();
     let mut closing_sql = String::new();
@@ -185,7 +188,8 @@ pub(crate) async fn launch<'a>(
         let sql = "SAVEPOINT migengine_verify; SET TRANSACTION READ ONLY";
         checks.push((send(client, sql).await?, Site::whole(verify)));
         for statement in &verify.statements {
-            checks.push((ask(client, statement.sql(&verify.text)).await?, Site::of(verify, statement)));
+            let sql = format!("{}{}", scribe.inside, statement.sql(&verify.text));
+            checks.push((ask(client, &sql).await?, Site::of(verify, statement).behind(&scribe.inside)));
         }
         closing_sql.push_str("ROLLBACK TO SAVEPOINT migengine_verify; RELEASE SAVEPOINT migengine_verify; ");
     }
@@ -197,7 +201,7 @@ pub(crate) async fn launch<'a>(
         }
     };
     let witness = start(scribe.mark(client, cargo.mark, cargo.mirror)).await;
-    Ok(Flight { opening, locking, groups, checks, closing, witness })
+    Ok(Flight { opening, locking, inside: &scribe.inside, groups, checks, closing, witness })
 }
 
 /// Sets the session back, and asks what a [`Gauge`] needs.
@@ -254,7 +258,7 @@ pub(crate) fn locking<'a>(session: &Session, cargo: &Cargo<'a>) -> Option<(Strin
         cargo.first.iter().map(|lock| (lock.on == LockOn::Tree).to_string()).collect::<Vec<_>>().join(", "),
     );
     let statement = cargo.script.statements_of(cargo.part).first();
-    Some((sql, Site { script: cargo.script, statement, sent_from: None }))
+    Some((sql, Site { script: cargo.script, statement, sent_from: None, ahead: 0 }))
 }
 
 /// The statement that refuses to go on when this runner was superseded, or the step before did not do what it should. Its
@@ -314,7 +318,7 @@ impl<'a> Group<'a> {
     /// Where an error came from, by how many statements of the group were completed before it.
     pub(crate) fn site(&self, completed: usize) -> Site<'a> {
         let statement = self.statements.get(completed).or(self.statements.last());
-        Site { script: self.script, statement, sent_from: Some(self.start()) }
+        Site { script: self.script, statement, sent_from: Some(self.start()), ahead: 0 }
     }
 }
 
@@ -341,8 +345,11 @@ impl Flight<'_> {
         }
         for (sent, group) in self.groups {
             match sent.answer().await {
-                Ok(answer) => rows = rows.saturating_add(answer.rows),
-                Err((answer, error)) => note(fault(&error, Some(group.site(answer.completed)))),
+                Ok(answer) => rows = rows.saturating_add(answer.rows.saturating_sub(1)),
+                Err((answer, error)) => {
+                    let site = group.site(answer.completed.saturating_sub(1)).behind(self.inside);
+                    note(fault(&error, Some(site)));
+                }
             }
         }
         for (sent, site) in self.checks {
@@ -424,11 +431,24 @@ impl Commit {
     }
 }
 
-/// Ends an aborted transaction, so that the session can go on.
+/// Cancel requests that may still be on their way when a step was answered: one that a signal asked for in each group of a
+/// train that was waited for, and the guard's last one.
+pub(crate) const LATE_CANCELS: usize = 4;
+
+/// Ends an aborted transaction, so that the session can go on. A late cancel request may meet this, too.
 pub(crate) async fn rollback(session: &Session) -> Result<(), Fault> {
     let sql = format!("ROLLBACK; {RESET}{}", session.settings_sql());
-    match send(&session.client, &sql).await {
-        Ok(sent) => sent.answer().await.map(|_| ()).map_err(|(_, error)| fault(&error, None)),
-        Err(error) => Err(fault(&error, None)),
+    let mut late = 0;
+    loop {
+        match send(&session.client, &sql).await?.answer().await {
+            Ok(_) => return Ok(()),
+            Err((_, error)) if late < LATE_CANCELS && is_cancelled(&error) => late += 1,
+            Err((_, error)) => return Err(fault(&error, None)),
+        }
     }
+}
+
+/// Whether the server was asked to cancel this.
+pub(crate) fn is_cancelled(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::QUERY_CANCELED)
 }

@@ -13,6 +13,7 @@ use crate::migration::Text;
 use crate::run::event::Recorded;
 use crate::run::journal::Sealed;
 use crate::run::state::{Rest, RunState};
+use crate::sql::INSIDE;
 
 /// Everything the history keeps of a migration that takes effect.
 #[derive(Debug, Clone, Default)]
@@ -164,13 +165,16 @@ pub struct Scribe {
     state: Statement,
     /// Name of the statement that asks for the fence: by name, so that it can stand in a message among others.
     pub(crate) fence: String,
+    /// The statement in front of a script's own: it fails outside of the transaction that the script is meant for, and with it
+    /// the whole message. See [`INSIDE`].
+    pub(crate) inside: String,
     append: String,
     pub(crate) keeper: Keeper,
     touch: String,
 }
 
 /// Tells the statements of scribes on the same session apart.
-static FENCES: AtomicU64 = AtomicU64::new(0);
+static SCRIBES: AtomicU64 = AtomicU64::new(0);
 
 /// Statements that were prepared before it was known under which epoch the session works.
 pub struct Prepared(Scribe);
@@ -194,6 +198,9 @@ const MIRROR: &str = "mirrored AS (INSERT INTO {schema}.record (run_id, seq, kin
     ran AS (UPDATE {schema}.run SET records = greatest(records, (SELECT coalesce(max(s), 0) FROM unnest($2::bigint[]) AS s)), \
       head = coalesce($7, head), updated_at = clock_timestamp() WHERE run_id = $1 AND cardinality($2::bigint[]) > 0)";
 
+/// Where [`MIRROR`] takes its records from; a condition may stand behind it.
+const UNNESTED: &str = "AS r(seq, kind, step, at, bytes)";
+
 const MIRROR_TYPES: [Type; 7] = [
     Type::TEXT,
     Type::INT8_ARRAY,
@@ -210,13 +217,14 @@ impl Scribe {
     /// # Errors
     /// The server or the line failed.
     pub async fn prepare(client: &Client, schema: &SchemaName, run: RunId) -> Result<Prepared, Error> {
-        let with_mirror = |sql: &str| schema.fill(&format!("WITH {MIRROR}{sql}"));
+        let with_mirror = |sql: &str| schema.fill(&format!("WITH {MIRROR}{sql}")).replace("{inside}", INSIDE);
         let types = |more: &[Type]| [&MIRROR_TYPES[..], more].concat();
+        // In the first column: the one behind it takes a number from a sequence, which may give the transaction one, too.
         // No row means that it was not in a state that allows this, and is an error: the COMMIT may be on its way already.
         let applied = with_mirror(
             ", witness AS (INSERT INTO {schema}.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql, \
               down_sql, verify_sql, duration_us, part_tokens) \
-             VALUES ($8, 'applied', $1, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
+             VALUES (CASE WHEN {inside} THEN $8 END, 'applied', $1, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
                (extract(epoch FROM clock_timestamp() - coalesce((SELECT applied_at FROM {schema}.history WHERE id = $19), \
                  transaction_timestamp())) * 1000000)::bigint + $18, '{}') \
              ON CONFLICT (id) DO UPDATE SET state = 'applied', run_id = $1, attempt = $9, epoch = $10, content = $11, \
@@ -228,7 +236,7 @@ impl Scribe {
             schema.fill(&format!(
                 "INSERT INTO {{schema}}.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql, \
                   down_sql, verify_sql, duration_us) \
-                 VALUES ($2, 'applied', $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
+                 VALUES (CASE WHEN {INSIDE} THEN $2 END, 'applied', $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
                    (extract(epoch FROM clock_timestamp() - {since}) * 1000000)::bigint) RETURNING duration_us"
             ))
         };
@@ -237,7 +245,7 @@ impl Scribe {
         let parts = with_mirror(
             " INSERT INTO {schema}.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql, \
               down_sql, verify_sql, parts_done, part_tokens, part_before) \
-             VALUES ($8, 'begun', $1, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
+             VALUES (CASE WHEN {inside} THEN $8 END, 'begun', $1, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
              ON CONFLICT (id) DO UPDATE SET state = $21, attempt = $9, epoch = $10, parts_done = $18, \
                part_tokens = $19, part_before = $20, \
                content = CASE WHEN $21 = 'begun' THEN $11 ELSE {schema}.history.content END, \
@@ -245,7 +253,7 @@ impl Scribe {
              WHERE $21 = 'undoing' OR {schema}.history.state = 'begun'",
         );
         let gone = with_mirror(
-            ", taken AS (DELETE FROM {schema}.history WHERE id = $8 RETURNING *) \
+            ", taken AS (DELETE FROM {schema}.history WHERE id = $8 AND {inside} RETURNING *) \
              INSERT INTO {schema}.reversed SELECT taken.*, $1, clock_timestamp() FROM taken",
         );
         let current = schema.fill("EXISTS (SELECT 1 FROM {schema}.lease WHERE epoch = $12)");
@@ -257,14 +265,18 @@ impl Scribe {
         )
         .replace(&schema.fill(RAN_ALONE), "")
         // A runner that was superseded leaves the run to its successor.
-        .replace("AS r(seq, kind, step, at, bytes)", &format!("AS r(seq, kind, step, at, bytes) WHERE {current}"))
+        .replace(UNNESTED, &format!("{UNNESTED} WHERE {current}"))
             + &format!(" AND {current}");
-        let mirror = with_mirror(" SELECT 1");
+        let mirror = with_mirror(" SELECT 1")
+            .replace(UNNESTED, &format!("{UNNESTED} WHERE {INSIDE}"))
+            .replace("WHERE run_id = $1 AND", &format!("WHERE {INSIDE} AND run_id = $1 AND"));
         let append = schema.fill("UPDATE {schema}.history SET up_sql = up_sql || $2 WHERE id = $1");
         let touch = schema.fill("UPDATE {schema}.run SET updated_at = clock_timestamp() WHERE run_id = $1");
-        let fence = format!("migengine_fence_{}", FENCES.fetch_add(1, Ordering::Relaxed));
-        let fence_sql = schema.fill(&format!(
-            "PREPARE {fence}(bigint, text[], text[]) AS SELECT pg_catalog.pg_current_wal_insert_lsn(), {{schema}}.fence($1, $2, $3)"
+        let number = SCRIBES.fetch_add(1, Ordering::Relaxed);
+        let fence = format!("migengine_fence_{number}");
+        let named = schema.fill(&format!(
+            "PREPARE {fence}(bigint, text[], text[]) AS SELECT pg_catalog.pg_current_wal_insert_lsn(), {{schema}}.fence($1, $2, $3); \
+             PREPARE migengine_inside_{number} AS SELECT 1 OPERATOR(pg_catalog./) CASE WHEN {INSIDE} THEN 1 ELSE 0 END"
         ));
         let testimony = [
             Type::TEXT,
@@ -285,7 +297,7 @@ impl Scribe {
         let gone_types = types(&[Type::TEXT]);
         let state_types = types(&[Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8, Type::INT8]);
         let ((), triggers, applied, fresh, fresh_within, parts, gone, mirror, state) = tokio::try_join!(
-            client.batch_execute(&fence_sql),
+            client.batch_execute(&named),
             client.query_typed("SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger)", &[]),
             client.prepare_typed(&applied, &applied_types),
             client.prepare_typed(&fresh, &fresh_types),
@@ -312,6 +324,7 @@ impl Scribe {
             mirror,
             state,
             fence,
+            inside: format!("EXECUTE migengine_inside_{number}; "),
             append,
             keeper,
             touch,
