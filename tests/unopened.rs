@@ -85,7 +85,10 @@ const EFFECTS: &str = "SELECT (SELECT string_agg(id, ' ' ORDER BY id) FROM migen
 fn project(db: &Database<'_>, up: &str, down: &str) -> Project {
     db.psql(
         "CREATE TABLE counter (tag int, way text); CREATE TABLE big (id int PRIMARY KEY, n int); \
-         INSERT INTO big SELECT i, 0 FROM generate_series(1, 30) AS i",
+         INSERT INTO big SELECT i, 0 FROM generate_series(1, 30) AS i; CREATE TABLE fired (at text); \
+         CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql AS \
+           $$ BEGIN INSERT INTO fired VALUES (current_query()); RETURN NULL; END $$; \
+         CREATE TRIGGER fire BEFORE UPDATE ON big FOR EACH STATEMENT EXECUTE FUNCTION fire()",
     );
     let project = Project::new(db);
     project.pair("1_m", "CREATE TABLE t1 (n int);\n", "DROP TABLE t1;\n");
@@ -112,6 +115,7 @@ fn nothing_of_a_step_takes_effect_whose_begin_was_refused() {
         let output = project.run(&["apply", "--database-url", &url]).expect(7);
         assert_eq!(spoiler.spoiled.load(Ordering::SeqCst), 1, "{kind}: {output}");
         assert_eq!(db.psql(EFFECTS), "1_m|t1|||0|", "{kind}: {output}");
+        assert_eq!(db.psql("SELECT count(*) FROM fired"), "0", "{kind}: {output}");
         project.run(&["apply", "--resume"]).expect(0);
         let sum = if *kind == "in pieces" { 30 } else { 0 };
         let (own, counted) = match *kind {

@@ -85,8 +85,8 @@ impl<J: Journal> Driver<'_, J> {
         }
     }
 
-    /// The statement on its range: rows changed, and how long it took. All of it is one round trip; where one message
-    /// fails, those behind it only say so too.
+    /// The statement on its range: rows changed, and how long it took. Its transaction is waited for: were it refused, the
+    /// statement would run by itself, and no condition in it could keep a trigger or an aggregate from taking effect.
     async fn body(
         &self,
         live: &Live,
@@ -97,15 +97,14 @@ impl<J: Journal> Driver<'_, J> {
         let (client, cursor) = (&live.session.client, reached.cursor.as_deref());
         let sent =
             chunk::rewrite(&work.script.text, work.statement, work.chunk, &work.divided.key, pieces::range(cursor));
-        let opening = send(client, &self.opening(live, work)).await?;
+        let opened = send(client, &self.opening(live, work)).await?.answer().await;
+        opened.map_err(|(_, error)| fault(&error, None))?;
+        let began = Instant::now();
         let change = start(pieces::change(client, &sent.sql, cursor, end)).await;
         let closing = send(client, &format!("{RESET}{}; {LAZY}", live.session.settings_sql())).await?;
-        let opened = opening.answer().await;
-        let began = Instant::now();
         let changed = change.answer().await;
         let took = began.elapsed();
         let closed = closing.answer().await;
-        opened.map_err(|(_, error)| fault(&error, None))?;
         let rows = changed.map_err(|error| {
             fault_placed(&error, Site::of(work.script, work.statement), |character| sent.place(character))
         })?;

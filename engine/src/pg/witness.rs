@@ -256,6 +256,12 @@ impl Scribe {
             ", taken AS (DELETE FROM {schema}.history WHERE id = $8 AND {inside} RETURNING *) \
              INSERT INTO {schema}.reversed SELECT taken.*, $1, clock_timestamp() FROM taken",
         );
+        // What fails outside of the transaction takes the mirror along; these two only find nothing to do there.
+        let mirror_inside = |sql: String| {
+            sql.replace(UNNESTED, &format!("{UNNESTED} WHERE {INSIDE}"))
+                .replace("WHERE run_id = $1 AND", &format!("WHERE {INSIDE} AND run_id = $1 AND"))
+        };
+        let gone = mirror_inside(gone);
         let current = schema.fill("EXISTS (SELECT 1 FROM {schema}.lease WHERE epoch = $12)");
         let state = with_mirror(
             " UPDATE {schema}.run SET state = $8, rest = $9, rest_step = $10, rest_message = $11, epoch = $12, \
@@ -267,9 +273,7 @@ impl Scribe {
         // A runner that was superseded leaves the run to its successor.
         .replace(UNNESTED, &format!("{UNNESTED} WHERE {current}"))
             + &format!(" AND {current}");
-        let mirror = with_mirror(" SELECT 1")
-            .replace(UNNESTED, &format!("{UNNESTED} WHERE {INSIDE}"))
-            .replace("WHERE run_id = $1 AND", &format!("WHERE {INSIDE} AND run_id = $1 AND"));
+        let mirror = mirror_inside(with_mirror(" SELECT 1"));
         let append = schema.fill("UPDATE {schema}.history SET up_sql = up_sql || $2 WHERE id = $1");
         let touch = schema.fill("UPDATE {schema}.run SET updated_at = clock_timestamp() WHERE run_id = $1");
         let number = SCRIBES.fetch_add(1, Ordering::Relaxed);
