@@ -110,13 +110,11 @@ pub async fn compare(
 /// The same beside another command, which must not fail because of it: nothing where nothing was rehearsed.
 pub async fn beside(
     context: &Context,
-    chain: Option<&Chain>,
+    (chain, lock): &(Chain, LockFile),
     session: &Session,
     ledger: &Ledger,
 ) -> Option<Comparison> {
-    let chain = chain?;
-    let lock = chain.known_lock()?;
-    match compare(context, (chain, &lock), session, Some(ledger)).await {
+    match compare(context, (chain, lock), session, Some(ledger)).await {
         Ok(comparison) => comparison,
         Err(error) => {
             if context.look.verbose > 0 {
@@ -135,8 +133,8 @@ pub async fn refuse_before(context: &Context, session: &Session, ledger: Option<
     if context.drift_policy() == DriftPolicy::Warn {
         return Ok(());
     }
-    let Some((ledger, (chain, _))) = ledger.zip(Chain::rehearsed(&context.dir)) else { return Ok(()) };
-    match beside(context, Some(&chain), session, ledger).await {
+    let Some((ledger, rehearsed)) = ledger.zip(Chain::rehearsed(&context.dir)) else { return Ok(()) };
+    match beside(context, &rehearsed, session, ledger).await {
         Some(comparison) if comparison.drifted() => {
             Err(CommandError { code: "ME622".to_owned(), ..comparison.error() })
         }
@@ -147,8 +145,8 @@ pub async fn refuse_before(context: &Context, session: &Session, ledger: Option<
 /// Looks at the database after a run that came to its end. Tells of drift, or returns the error that the policy makes of
 /// it, and in either case what JSON says of it.
 pub async fn after_run(context: &Context) -> (Option<Value>, Option<CommandError>) {
-    let Some((chain, _)) = Chain::rehearsed(&context.dir) else { return (None, None) };
-    let Some(comparison) = fresh_look(context, &chain).await else { return (None, None) };
+    let Some(rehearsed) = Chain::rehearsed(&context.dir) else { return (None, None) };
+    let Some(comparison) = fresh_look(context, &rehearsed).await else { return (None, None) };
     let told = comparison.json(comparison.known_changes().as_deref());
     if !comparison.drifted() {
         return (Some(told), None);
@@ -163,12 +161,12 @@ pub async fn after_run(context: &Context) -> (Option<Value>, Option<CommandError
     }
 }
 
-async fn fresh_look(context: &Context, chain: &Chain) -> Option<Comparison> {
+async fn fresh_look(context: &Context, rehearsed: &(Chain, LockFile)) -> Option<Comparison> {
     let target = context.target().ok()?;
     let limits = context.limits(&crate::args::RunOptions::default()).ok()?;
     let session = Session::open(&target, &context.schema, "migengine:drift", &limits.settings()).await.ok()?;
     let state = migengine_engine::pg::read::read(&session.client, &context.schema).await.ok()?;
-    beside(context, Some(chain), &session, &state.ledger?).await
+    beside(context, rehearsed, &session, &state.ledger?).await
 }
 
 /// The place in the chain up to which everything, and nothing else, is applied.

@@ -58,9 +58,9 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit, CommandEr
         None => None,
     };
     let protection = context.protection(state.ledger.as_ref());
-    let chain = Chain::of(&project, &context.dir).ok();
-    let drift = match &state.ledger {
-        Some(ledger) => drift::beside(context, chain.as_ref(), &session, ledger).await,
+    let rehearsed = Chain::of(&project, &context.dir).ok().and_then(Chain::with_lock);
+    let drift = match state.ledger.as_ref().zip(rehearsed.as_ref()) {
+        Some((ledger, rehearsed)) => drift::beside(context, rehearsed, &session, ledger).await,
         None => None,
     };
     let status = Status { drift, ..Status::new(&project, state, open, protection) };

@@ -171,8 +171,8 @@ pub(crate) async fn launch<'a>(
     cargo: &Cargo<'a>,
 ) -> Result<Flight<'a>, tokio_postgres::Error> {
     let client = &session.client;
-    // Alone, and not in one message with the script: a message that cannot be read as a whole begins nothing, and the witness
-    // behind it would be written outside of any transaction.
+    // Alone, and not in one message with the script: `pg_stat_activity` shows the beginning of a message, which is to be the
+    // script. Whatever is behind it asks whether this was done (`INSIDE`).
     let opening = ask(client, &opening(scribe, cargo)).await?;
     let locking = match locking(session, cargo) {
         Some((sql, site)) => Some((send(client, &sql).await?, site)),

@@ -190,10 +190,11 @@ impl Chain {
         lock_of(&self.folder)
     }
 
-    /// The lock file, where there is one that can be understood.
+    /// The same with the lock file, where there is one that can be understood.
     #[must_use]
-    pub fn known_lock(&self) -> Option<LockFile> {
-        self.read_lock().ok()
+    pub fn with_lock(self) -> Option<(Self, LockFile)> {
+        let lock = self.read_lock().ok()?;
+        Some((self, lock))
     }
 
     /// The lock file after a rehearsal: what was found out now, and of everything else what still holds.
