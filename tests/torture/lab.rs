@@ -29,6 +29,10 @@ pub struct Lab {
     clients: RefCell<BTreeMap<String, Client>>,
     /// Databases nobody needs, the oldest first.
     litter: RefCell<VecDeque<String>>,
+    /// Databases that are as `base` is, but for the engine's own tables.
+    used: RefCell<Vec<String>>,
+    /// How databases are copied.
+    strategy: &'static str,
 }
 
 /// Databases kept until their sessions are long gone.
@@ -65,14 +69,21 @@ impl Lab {
         options.conf.push("synchronous_commit = on\nautovacuum = off\nmax_wal_size = 1GB".to_owned());
         let cluster = Cluster::start_with(options);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let lab = Self {
+        let mut lab = Self {
             cluster,
             runtime,
             next: AtomicU32::new(0),
             expected: Mutex::default(),
             clients: RefCell::default(),
             litter: RefCell::default(),
+            used: RefCell::default(),
+            strategy: "",
         };
+        // Copied by file, a database writes no log: half the work here, and nothing to replay after `kill -9`. It is the only
+        // way before version 15, which has no word for it.
+        if lab.sql("postgres", "SELECT current_setting('server_version_num')::int >= 150000") == "t" {
+            lab.strategy = "STRATEGY file_copy";
+        }
         lab.sql("postgres", "CREATE DATABASE base TEMPLATE template0");
         lab.sql("base", BASE);
         lab
@@ -150,8 +161,14 @@ impl Lab {
     pub fn copy(&self, template: &str) -> Scratch<'_> {
         self.leave(template);
         let name = format!("s{}", self.next.fetch_add(1, Ordering::Relaxed));
-        self.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE {template}"));
+        self.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE {template} {}", self.strategy));
         Scratch { lab: self, name }
+    }
+
+    /// A database as `base` is, which may have the engine's tables from runs that are forgotten.
+    pub fn used(&self) -> Scratch<'_> {
+        let used = self.used.borrow_mut().pop();
+        used.map_or_else(|| self.copy("base"), |name| Scratch { lab: self, name })
     }
 }
 
@@ -172,6 +189,15 @@ impl Scratch<'_> {
     pub fn keep(self, name: &str) {
         self.lab.leave(&self.name);
         self.lab.sql("postgres", &format!("ALTER DATABASE {} RENAME TO {name}", self.name));
+        std::mem::forget(self);
+    }
+
+    /// Hands it on to [`Lab::used`], once everything was taken back and looked at: forgets the runs and the effects.
+    pub fn hand_on(self) {
+        let known = self.sql("SELECT to_regclass('migengine.history') IS NOT NULL") == "t";
+        let ours = if known { ", migengine.record, migengine.run, migengine.reversed" } else { "" };
+        self.sql(&format!("TRUNCATE counter{ours}"));
+        self.lab.used.borrow_mut().push(self.name.clone());
         std::mem::forget(self);
     }
 
