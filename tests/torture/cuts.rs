@@ -5,9 +5,9 @@
 //! of one it has got, it has done what the messages before it asked for, and drops the part when the line ends. Towards the
 //! program, because the driver decodes whole messages only, and what is left over when the line ends is nobody's. Each
 //! message is therefore cut in three of four ways (nothing of it arrives, its first byte, half of it, all but its last
-//! byte), in turn, once for each thing that may follow. That nothing hides inside messages is what the row with every byte
-//! of a whole kind shows, and a sample of all bytes. What every kind has in common, from connecting to holding the lock, is cut
-//! for the first one only.
+//! byte), in turn, once for each thing that may follow; on the way back, where a run cannot be taken back, in two of the
+//! four. That nothing hides inside messages is what the row with every byte of a whole kind shows, and a sample of all
+//! bytes. What every kind has in common, from connecting to holding the lock, is cut for the first one only.
 
 use super::inner::{Stage, THEN, Then};
 use super::kinds::KINDS;

@@ -30,7 +30,7 @@ use super::kinds::Kind;
 use super::lab::Scratch;
 use super::matrix::Way;
 use super::oracle::{SHAPE, same};
-use super::proxy::{Plan as Cut, Proxy, Side};
+use super::proxy::{Place, Plan as Cut, Proxy, Side};
 use super::wire::socket;
 use crate::support::Project;
 
@@ -158,8 +158,8 @@ impl<'l> Stage<'l> {
         let forward = plan_apply(&graph, &history, &ApplyTarget::All, Policy::default()).map_err(words)?.plan;
         let scripts = sources::scripts(&files, &Kept::default(), &forward.run_steps(), &graph);
         let ids = forward.run_steps().iter().map(|step| step.id.to_string()).collect::<Vec<_>>().join("\n");
-        // The same question thousands of times: planned once.
-        rows(&client, &format!("PREPARE shape AS {SHAPE}")).await?;
+        // The same questions thousands of times: planned once.
+        rows(&client, &format!("PREPARE shape AS {SHAPE}; {QUIET}")).await?;
         let before = rows(&client, "EXECUTE shape").await?;
         let teller = Session::open(&direct, &schema, "teller", &settings()).await.map_err(words)?;
         let mut stage = Self {
@@ -363,12 +363,9 @@ impl<'l> Stage<'l> {
 
     /// Waits until no session and no lock of ours is left: the server notices a broken line in its own time.
     async fn quiet(&self) -> Result<(), String> {
-        let quiet = "SELECT application_name, state FROM pg_stat_activity WHERE datname = current_database() \
-            AND application_name LIKE 'migengine%' UNION ALL SELECT 'lock of ' || pid, '' FROM pg_locks \
-            WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let left = rows(&self.watch, quiet).await?;
+            let left = rows(&self.watch, "EXECUTE quiet").await?;
             if left.is_empty() {
                 return Ok(());
             }
@@ -418,6 +415,11 @@ impl<'l> Stage<'l> {
         let forward = |error: String| format!("forward: {error}");
         let (broke, taken_back) = self.cut(&journal, Way::Forward, cut, then).await.map_err(forward)?;
         self.check(&journal, !taken_back, false).await.map_err(forward)?;
+        if taken_back && matches!(cut, Some((_, Place::Message(..), _))) {
+            // Of the way back only two things can follow, and each message is cut there for both by the other cases.
+            rows(&self.watch, FORGET).await?;
+            return Ok(usize::from(broke));
+        }
         if taken_back {
             rows(&self.watch, "TRUNCATE counter").await?;
             self.to_the_end(&journal, Way::Forward, false).await?;
@@ -425,10 +427,18 @@ impl<'l> Stage<'l> {
         journal = MemoryJournal::new();
         let (broke_back, _) = self.cut(&journal, Way::Back, cut, then).await.map_err(|e| format!("back: {e}"))?;
         self.check(&journal, false, true).await.map_err(|e| format!("back: {e}"))?;
-        rows(&self.watch, "TRUNCATE counter, migengine.record, migengine.run, migengine.reversed").await?;
+        rows(&self.watch, FORGET).await?;
         Ok(usize::from(broke) + usize::from(broke_back))
     }
 }
+
+/// What a case leaves, of which the next one must know nothing.
+const FORGET: &str = "TRUNCATE counter, migengine.record, migengine.run, migengine.reversed";
+
+/// Sessions and locks of ours that are left.
+const QUIET: &str = "PREPARE quiet AS SELECT application_name, state FROM pg_stat_activity \
+    WHERE datname = current_database() AND application_name LIKE 'migengine%' UNION ALL SELECT 'lock of ' || pid, '' FROM pg_locks \
+    WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 /// Shape, effects, history, runs that are not over, records: one round trip.
 const CHECK: &str = "EXECUTE shape; \
