@@ -34,8 +34,8 @@ fn tamper(scene: &Scene, sql: &str) {
     let off = "ALTER TABLE migengine.audit DISABLE TRIGGER ALL; ALTER TABLE migengine.history DISABLE TRIGGER ALL";
     scene.db.psql(&format!(
         "{off}; {sql}; ALTER TABLE migengine.audit ENABLE ALWAYS TRIGGER append_only; \
-         ALTER TABLE migengine.history ENABLE ALWAYS TRIGGER audit, ENABLE ALWAYS TRIGGER audit_change, \
-         ENABLE ALWAYS TRIGGER audit_truncate"
+         ALTER TABLE migengine.history ENABLE ALWAYS TRIGGER audit, ENABLE ALWAYS TRIGGER audit_new, \
+         ENABLE ALWAYS TRIGGER audit_change, ENABLE ALWAYS TRIGGER audit_truncate"
     ));
 }
 

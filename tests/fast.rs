@@ -104,6 +104,55 @@ fn an_atomic_run_is_one_transaction_with_a_row_for_each_step() {
     assert_eq!(scene.history(), "");
 }
 
+/// Their history rows are written together, which nobody may notice.
+#[test]
+fn an_atomic_run_of_new_tables_has_rows_and_audit_entries_as_if_one_by_one() {
+    let scene = Scene::new();
+    for number in (1..=130).filter(|number| *number != 70) {
+        let (id, table) = (format!("{number:03}_new"), format!("new{number:03}"));
+        let index = if number % 10 == 0 { format!("CREATE INDEX ON {table} (id);\n") } else { String::new() };
+        let up =
+            format!("-- Description: \"quoted\" \\ {number}\n\nCREATE TABLE {table} (id int PRIMARY KEY);\n{index}");
+        scene.project.pair(&id, &up, &format!("DROP TABLE {table};\n"));
+    }
+    // Effects count: its row is written by itself, in between.
+    scene.step(70);
+    scene.run(&["apply", "--atomic"]).expect(0);
+    let column = "array_agg(id ORDER BY position) = array_agg(id ORDER BY id COLLATE \"C\")";
+    let sql = format!("SELECT count(*), count(DISTINCT xmin::text), {column} FROM migengine.history");
+    assert_eq!(scene.db.psql(&sql), "130|1|t");
+    let requires = "SELECT DISTINCT cardinality(requires), count(*) FROM migengine.history GROUP BY 1 ORDER BY 1";
+    assert_eq!(scene.db.psql(requires), "0|1\n1|129");
+    let durations = "SELECT bool_and(duration_us > 0), count(DISTINCT duration_us) > 20, \
+        sum(duration_us) <= extract(epoch FROM max(applied_at) - min(applied_at)) * 1000000 + 1000000 FROM migengine.history";
+    assert_eq!(scene.db.psql(durations), "t|t|t");
+    let kept = "SELECT up_sql = E'-- Description: \"quoted\" \\\\ 130\\n\\nCREATE TABLE new130 (id int PRIMARY KEY);\\nCREATE INDEX ON new130 (id);\\n', \
+        down_sql = E'DROP TABLE new130;\\n', verify_sql IS NULL, attempt FROM migengine.history WHERE id = '130_new'";
+    assert_eq!(scene.db.psql(kept), "t|t|t|1");
+    let entries = "SELECT count(*), array_agg(migration ORDER BY seq) = array_agg(migration ORDER BY migration COLLATE \"C\") \
+        FROM migengine.audit WHERE action = 'applied'";
+    assert_eq!(scene.db.psql(entries), "130|t");
+    scene.run(&["audit", "verify"]).expect(0);
+    assert_eq!(scene.db.psql("SELECT setting FROM pg_settings WHERE name = 'migengine.began'"), "");
+    // A row that the history has already, and an error behind other statements.
+    scene.project.pair("131_new", "CREATE TABLE new131 (n int);\nCREATE TABLE new131b (n nonsense);\n", "SELECT 1;\n");
+    scene.project.pair("132_new", "CREATE TABLE new132 (n int);\n", "DROP TABLE new132;\n");
+    let output = scene.run(&["apply", "--atomic"]).expect(1);
+    assert!(output.stderr.contains("131_new.sql:2:25"), "{output}");
+    assert_eq!(scene.db.psql("SELECT count(*) FROM migengine.history"), "130");
+    scene.run(&["audit", "verify"]).expect(0);
+}
+
+#[test]
+fn a_limit_of_one_step_is_not_that_of_the_next_in_an_atomic_run() {
+    let scene = Scene::new();
+    scene.project.pair("001_a", "-- Statement-Timeout: 300ms\n\nCREATE TABLE a (n int);\n", "DROP TABLE a;\n");
+    scene.project.pair("002_b", "CREATE TABLE b (n int);\n", "DROP TABLE b;\n");
+    scene.project.pair("003_c", "SELECT pg_sleep(0.5);\nCREATE TABLE c (n int);\n", "DROP TABLE c;\n");
+    scene.run(&["apply", "--atomic"]).expect(0);
+    assert_eq!(scene.history(), "001_a:applied 002_b:applied 003_c:applied");
+}
+
 #[test]
 fn an_atomic_run_that_fails_leaves_nothing_and_is_over() {
     for (place, bad) in

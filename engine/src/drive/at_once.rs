@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,8 +17,9 @@ use crate::guard::{self, Case, Tally, Verdict, millis};
 use crate::migration::{Part, Script};
 use crate::pg::copy::carry;
 use crate::pg::failure::Fault;
-use crate::pg::flight::{self, After, Cargo, Durability, Flight, Leaves, Opens, Patience};
+use crate::pg::flight::{self, After, Cargo, Durability, Flight, Leaves, Limits, Opens, Patience, Row};
 use crate::pg::guard::{Seen, random};
+use crate::pg::rows::{self, Rows};
 use crate::pg::witness::{Mark, Mirror, Prior};
 use crate::run::failure::Failure;
 use crate::run::journal::Journal;
@@ -42,10 +43,22 @@ struct Load {
     mark: Mark,
 }
 
+/// A step on its way.
+struct Sent<'a> {
+    load: &'a Load,
+    flight: Flight<'a>,
+    /// The history rows that were sent behind it.
+    rows: Option<Rows<'a>>,
+}
+
 /// Steps on their way, and what is known of those that came through.
 #[derive(Default)]
 struct Convoy<'a> {
-    flying: VecDeque<(&'a Load, Flight<'a>)>,
+    flying: VecDeque<Sent<'a>>,
+    /// What the history rows of the last ones say that were sent, where they were not sent with them.
+    unwritten: Vec<&'a Mark>,
+    /// The limits that those who were sent leave.
+    limits: Limits,
     /// How long each took, in microseconds.
     durations: Vec<u64>,
     seen: Seen,
@@ -56,6 +69,15 @@ struct Convoy<'a> {
 }
 
 impl<'a> Convoy<'a> {
+    /// Sends the history rows that were not sent yet. Where the line is gone, the last step's answer tells.
+    async fn write(&mut self, live: &'a Live) -> Result<(), tokio_postgres::Error> {
+        if let Some(last) = self.flying.back_mut().filter(|_| !self.unwritten.is_empty()) {
+            let marks = std::mem::take(&mut self.unwritten);
+            last.rows = Some(live.scribe.rows(&live.session.client, marks).await?);
+        }
+        Ok(())
+    }
+
     /// A step is sent, and its locks are held from then on. Returns the step whose patience is that of all.
     fn holds(&mut self, load: &'a Load) -> &'a Load {
         let strictest =
@@ -144,7 +166,7 @@ impl<J: Journal> Driver<'_, J> {
     /// Sends everything but COMMIT, train by train, and returns how long each step took, in microseconds. The server is at work
     /// on one train while the answers to the one before are taken up.
     async fn whole(&mut self, live: &Live, loads: &[Load]) -> Result<Vec<u64>, Stopped> {
-        let (mirror, after, none) = (self.mirror(), After::default(), Mirror::default());
+        let mirror = self.mirror();
         let mut convoy = Convoy::default();
         for train in trains(loads) {
             let first = train.start;
@@ -161,8 +183,8 @@ impl<J: Journal> Driver<'_, J> {
             match loads {
                 [load] if !pipelines(&load.script) => {
                     self.land_all(load, live, &mut convoy).await?;
-                    let carried = if first == 0 { &mirror } else { &none };
-                    let cargo = load.cargo(live, &after, carried, first == 0);
+                    let limits = std::mem::take(&mut convoy.limits);
+                    let cargo = load.cargo(live, place(first, &mirror, limits));
                     let carried = carry(&live.session, &live.scribe, &cargo);
                     let began = Instant::now();
                     let strictest = convoy.holds(load);
@@ -173,21 +195,31 @@ impl<J: Journal> Driver<'_, J> {
                 }
                 loads => {
                     for (index, load) in (first..).zip(loads) {
-                        let carried = if index == 0 { &mirror } else { &none };
-                        let cargo = load.cargo(live, &after, carried, index == 0);
-                        let flight = flight::launch(&live.session, &live.scribe, &cargo).await;
                         let lost = |error: tokio_postgres::Error| {
                             load.stopped(Fault::Lost(error.to_string()), Seen::default())
                         };
-                        convoy.flying.push_back((load, flight.map_err(lost)?));
+                        let limits = std::mem::take(&mut convoy.limits);
+                        let cargo = load.cargo(live, place(index, &mirror, limits));
+                        if cargo.row == Row::Own {
+                            convoy.write(live).await.map_err(lost)?;
+                        }
+                        let flight = flight::launch(&live.session, &live.scribe, &cargo).await.map_err(lost)?;
+                        if cargo.row == Row::Later {
+                            convoy.unwritten.push(&load.mark);
+                        }
+                        convoy.limits = flight::left(&cargo);
+                        convoy.flying.push_back(Sent { load, flight, rows: None });
                         convoy.holds(load);
+                        if index + 1 == first + loads.len() {
+                            convoy.write(live).await.map_err(lost)?;
+                        }
                         // The connection's task puts on the line what is there, and the server begins.
                         if index.is_multiple_of(GROUP) {
                             tokio::task::yield_now().await;
                         }
                     }
                     self.world.observer.point(Point::StepSent);
-                    let bytes: usize = convoy.flying.iter().map(|(load, _)| load.script.text.len()).sum();
+                    let bytes: usize = convoy.flying.iter().map(|sent| sent.load.script.text.len()).sum();
                     let left = if bytes > 2 * TRAIN_BYTES { 0 } else { TRAIN };
                     self.land_all_but(left, live, &mut convoy).await?;
                     if let Some(last) = loads.last().filter(|_| convoy.seen.cancelled.is_some()) {
@@ -213,13 +245,16 @@ impl<J: Journal> Driver<'_, J> {
 
     /// Awaits the answers to the steps that were sent, in order, until so many are left.
     async fn land_all_but(&self, left: usize, live: &Live, convoy: &mut Convoy<'_>) -> Result<(), Stopped> {
-        let Convoy { flying, durations, seen, strictest, began } = convoy;
+        let Convoy { flying, durations, seen, strictest, began, .. } = convoy;
         let (Some(strictest), Some(held), true) = (*strictest, *began, flying.len() > left) else { return Ok(()) };
         let group: Vec<_> = flying.drain(..flying.len() - left).collect();
         let arrivals = async {
             let mut began = Instant::now();
-            for (load, flight) in group {
+            for Sent { load, flight, rows } in group {
                 flight.arrive().await.map_err(|fault| (load, fault))?;
+                if let Some(rows) = rows {
+                    rows.arrive().await.map_err(|fault| (load, fault))?;
+                }
                 durations.push(micros(began.elapsed()));
                 began = Instant::now();
             }
@@ -290,7 +325,9 @@ impl<J: Journal> Driver<'_, J> {
 }
 
 impl Load {
-    fn cargo<'a>(&'a self, live: &Live, after: &'a After, mirror: &'a Mirror, begins: bool) -> Cargo<'a> {
+    fn cargo<'a>(&'a self, live: &Live, (opens, mirror): (Opens<'a>, &'a Mirror)) -> Cargo<'a> {
+        let leaves = Leaves::of(&live.scribe, self.case.reach);
+        let alike = leaves == Leaves::Nothing && self.verify.is_none() && self.case.first.is_empty();
         Cargo {
             script: &self.script,
             part: &self.part,
@@ -300,9 +337,10 @@ impl Load {
             patience: Patience::of(&self.case),
             first: &self.case.first,
             sized: Vec::new(),
-            opens: if begins { Opens::Behind(after) } else { Opens::Inside },
-            leaves: Leaves::of(&live.scribe, self.case.reach),
+            opens,
+            leaves,
             epoch: live.epoch,
+            row: if alike && mirror.is_empty() && rows::may_wait(&self.mark) { Row::Later } else { Row::Own },
             mark: &self.mark,
             mirror,
         }
@@ -311,6 +349,13 @@ impl Load {
     fn stopped(&self, fault: Fault, seen: Seen) -> Stopped {
         Stopped { step: self.step, case: self.case.clone(), fault, seen }
     }
+}
+
+/// How the step at a place begins, and the records that go with it: the first one opens the transaction.
+fn place(index: usize, mirror: &Mirror, limits: Limits) -> (Opens<'_>, &Mirror) {
+    static ALONE: LazyLock<(After, Mirror)> = LazyLock::new(Default::default);
+    let (after, none) = &*ALONE;
+    if index == 0 { (Opens::Behind(after), mirror) } else { (Opens::Inside(limits), none) }
 }
 
 fn micros(time: Duration) -> u64 {

@@ -16,7 +16,7 @@ use crate::id::Digest;
 use crate::migration::{Part, Script};
 use crate::pg::copy::carry;
 use crate::pg::failure::{Fault, Site};
-use crate::pg::flight::{self, After, Cargo, Gauge, Leaves, Opens, Patience};
+use crate::pg::flight::{self, After, Cargo, Gauge, Leaves, Opens, Patience, Row};
 use crate::pg::guard::{SOON, Seen, random};
 use crate::progress::{Progress, Waiting};
 use crate::run::event::Event;
@@ -253,6 +253,7 @@ impl<J: Journal> Driver<'_, J> {
             opens: Opens::Behind(&alone),
             leaves: Leaves::Settings,
             epoch: live.epoch,
+            row: Row::Own,
             mark: &mark,
             mirror: &mirror,
         };

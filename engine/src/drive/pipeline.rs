@@ -13,7 +13,9 @@ use crate::id::Digest;
 use crate::migration::Script;
 use crate::pg::copy::carry;
 use crate::pg::failure::Fault;
-use crate::pg::flight::{self, After, Cargo, Commit, Durability, Flight, Gauge, LATE_CANCELS, Leaves, Opens, Patience};
+use crate::pg::flight::{
+    self, After, Cargo, Commit, Durability, Flight, Gauge, LATE_CANCELS, Leaves, Opens, Patience, Row,
+};
 use crate::pg::guard::Seen;
 use crate::pg::read::HistoryState;
 use crate::pg::witness::{Mark, Prior, Testimony};
@@ -188,6 +190,7 @@ impl<J: Journal> Driver<'_, J> {
             opens: Opens::Behind(&after),
             leaves: Leaves::of(&live.scribe, case.reach),
             epoch: live.epoch,
+            row: Row::Own,
             mark: &mark,
             mirror: &mirror,
         };

@@ -18,7 +18,7 @@ use super::{DriveError, Driver, Live};
 use crate::guard::{Case, Reach};
 use crate::migration::{Part, Script};
 use crate::pg::failure::Fault;
-use crate::pg::flight::{self, After, Cargo, Commit, Durability, Flight, Gauge, Leaves, Opens, Patience};
+use crate::pg::flight::{self, After, Cargo, Commit, Durability, Flight, Gauge, Leaves, Opens, Patience, Row};
 use crate::pg::guard::Seen;
 use crate::pg::witness::{Mark, Mirror};
 use crate::run::journal::Journal;
@@ -277,6 +277,7 @@ impl Car {
             opens: Opens::Behind(&self.after),
             leaves: Leaves::Nothing,
             epoch: live.epoch,
+            row: Row::Own,
             mark: &self.mark,
             mirror: &self.mirror,
         }

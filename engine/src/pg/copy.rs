@@ -19,7 +19,7 @@ const CHUNK: usize = 256 * 1024;
 /// Does what a flight does, waiting for each answer. COMMIT is left to the caller.
 pub(crate) async fn carry(session: &Session, scribe: &Scribe, cargo: &Cargo<'_>) -> Result<Gauge, Fault> {
     let client = &session.client;
-    let opening = super::flight::opening(scribe, cargo);
+    let opening = super::flight::opening(session, scribe, cargo);
     let opened = ask(client, &opening).await?.answer().await.map_err(|(_, error)| fault(&error, None))?;
     let mut rows = 0_u64;
     if let Some((sql, site)) = super::flight::locking(session, cargo) {

@@ -42,6 +42,8 @@ pub(crate) struct Cargo<'a> {
     pub(crate) leaves: Leaves,
     /// Fencing number.
     pub(crate) epoch: Epoch,
+    /// When its history row is written.
+    pub(crate) row: Row,
     /// What the history row becomes.
     pub(crate) mark: &'a Mark,
     /// Journal records to mirror.
@@ -49,12 +51,23 @@ pub(crate) struct Cargo<'a> {
 }
 
 /// How a step's messages begin.
-#[derive(Clone, Copy)]
 pub(crate) enum Opens<'a> {
     /// With a transaction of its own, fenced by what travels right before it.
     Behind(&'a After),
-    /// Inside the transaction that an earlier step began.
-    Inside,
+    /// Inside the transaction that an earlier step began, under the limits that it left.
+    Inside(Limits),
+}
+
+/// The statements that limit how long a script may wait and run. None where the session's own settings count.
+pub(crate) type Limits = Vec<String>;
+
+/// When the history row of a step is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Row {
+    /// Right behind its script.
+    Own,
+    /// By whoever sent it, with those of other steps: see `pg::rows`.
+    Later,
 }
 
 /// What a script leaves of the session it ran in.
@@ -141,14 +154,25 @@ pub(crate) async fn wal_now(client: &Client) -> Result<Option<u64>, tokio_postgr
 
 /// A transaction whose messages were sent, and whose COMMIT was not.
 pub(crate) struct Flight<'a> {
-    opening: Sent,
+    opening: Option<Sent>,
     locking: Option<(Sent, Site<'a>)>,
-    /// What stands in front of each group, one statement that returns one row.
-    inside: &'a str,
-    groups: Vec<(Sent, Group<'a>)>,
+    groups: Vec<(Sent, Group<'a>, Front)>,
     checks: Vec<(Sent, Site<'a>)>,
     closing: Option<Sent>,
-    witness: Started<'a, Written>,
+    witness: Option<Started<'a, Written>>,
+}
+
+/// What stands in front of a group in its message: statements of ours, of which the last one returns one row.
+struct Front {
+    sql: String,
+    statements: usize,
+}
+
+impl Front {
+    fn new(settings: &[String], question: &str) -> Self {
+        let sql: String = settings.iter().map(|setting| format!("{setting}; ")).collect();
+        Self { statements: settings.len() + 1, sql: sql + question }
+    }
 }
 
 /// Consecutive statements that travel in one message.
@@ -171,16 +195,28 @@ pub(crate) async fn launch<'a>(
     cargo: &Cargo<'a>,
 ) -> Result<Flight<'a>, tokio_postgres::Error> {
     let client = &session.client;
+    let parts = group(cargo.script, cargo.part);
+    let question = match cargo.row {
+        Row::Own => &scribe.inside,
+        Row::Later => &scribe.noting,
+    };
     // Alone, and not in one message with the script: `pg_stat_activity` shows the beginning of a message, which is to be the
-    // script. Whatever is behind it asks whether this was done (`INSIDE`).
-    let opening = ask(client, &opening(scribe, cargo)).await?;
+    // script. Whatever is behind it asks whether this was done (`INSIDE`). Inside a larger transaction a message less counts
+    // more, and what stands in front is short.
+    let settings = settings_inside(cargo).filter(|_| cargo.first.is_empty() && !parts.is_empty());
+    let opening = match settings {
+        Some(_) => None,
+        None => Some(ask(client, &opening(session, scribe, cargo)).await?),
+    };
+    let mut front = Front::new(&settings.unwrap_or_default(), question);
     let locking = match locking(session, cargo) {
         Some((sql, site)) => Some((send(client, &sql).await?, site)),
         None => None,
     };
     let mut groups = Vec::new();
-    for group in group(cargo.script, cargo.part) {
-        groups.push((send(client, &format!("{}{}", scribe.inside, group.text())).await?, group));
+    for group in parts {
+        let sent = send(client, &format!("{}{}", front.sql, group.text())).await?;
+        groups.push((sent, group, std::mem::replace(&mut front, Front::new(&[], &scribe.inside))));
     }
     let mut checks = Vec::new();
     let mut closing_sql = String::new();
@@ -200,8 +236,11 @@ pub(crate) async fn launch<'a>(
             Some(ask(client, &closing_sql).await?)
         }
     };
-    let witness = start(scribe.mark(client, cargo.mark, cargo.mirror)).await;
-    Ok(Flight { opening, locking, inside: &scribe.inside, groups, checks, closing, witness })
+    let witness = match cargo.row {
+        Row::Own => Some(start(scribe.mark(client, cargo.mark, cargo.mirror)).await),
+        Row::Later => None,
+    };
+    Ok(Flight { opening, locking, groups, checks, closing, witness })
 }
 
 /// Sets the session back, and asks what a [`Gauge`] needs.
@@ -218,30 +257,59 @@ pub(crate) fn closing_of(session: &Session, cargo: &Cargo<'_>) -> String {
 /// BEGIN with the author's options, the step's limits, and the fence. A script that begins with SET TRANSACTION must
 /// say so before the first query, and the fence is one: the statement is sent ahead of it, and again in its place,
 /// where PostgreSQL accepts the repetition.
-pub(crate) fn opening(scribe: &Scribe, cargo: &Cargo<'_>) -> String {
+pub(crate) fn opening(session: &Session, scribe: &Scribe, cargo: &Cargo<'_>) -> String {
     let options = match &cargo.part.kind {
         PartKind::Transaction { begin: Some(options) } => options.as_str(),
         _ => "",
     };
-    let header = &cargo.script.header;
+    let limits = limits(cargo).join("; ");
+    let settings = &cargo.settings;
+    let named = named(cargo);
+    match &cargo.opens {
+        Opens::Behind(after) => {
+            let fence = format!("EXECUTE {}({})", scribe.fence, fenced(cargo.epoch, after));
+            format!("BEGIN {options}; {named}; {limits}; {fence}; {settings}")
+        }
+        // What an earlier step set is set back.
+        Opens::Inside(_) => format!("{named}; {}; {limits}; {settings}", session.settings_sql()),
+    }
+}
+
+fn named(cargo: &Cargo<'_>) -> String {
+    format!("SET LOCAL application_name = {}", quote_literal(&cargo.name))
+}
+
+/// How long a step may wait and run.
+pub(crate) fn limits(cargo: &Cargo<'_>) -> Limits {
     let limits = [
         ("lock_timeout", Some(cargo.patience.lock_timeout)),
         ("deadlock_timeout", cargo.patience.deadlock_timeout),
-        ("statement_timeout", header.statement_timeout),
+        ("statement_timeout", cargo.script.header.statement_timeout),
     ];
-    let limits: String = limits
-        .into_iter()
-        .filter_map(|(name, limit)| limit.map(|limit| format!("SET LOCAL {name} = '{}ms'; ", limit.as_millis())))
-        .collect();
-    let name = quote_literal(&cargo.name);
-    let settings = &cargo.settings;
-    let (begin, fence) = match cargo.opens {
-        Opens::Behind(after) => {
-            (format!("BEGIN {options}; "), format!("EXECUTE {}({}); ", scribe.fence, fenced(cargo.epoch, after)))
-        }
-        Opens::Inside => (String::new(), String::new()),
+    let set = |(name, limit): (&str, Option<Duration>)| {
+        limit.map(|limit| format!("SET LOCAL {name} = '{}ms'", limit.as_millis()))
     };
-    format!("{begin}SET LOCAL application_name = {name}; {limits}{fence}{settings}")
+    limits.into_iter().filter_map(set).collect()
+}
+
+/// The limits that hold behind a step in the same transaction.
+pub(crate) fn left(cargo: &Cargo<'_>) -> Limits {
+    match cargo.leaves {
+        Leaves::Settings => Limits::new(),
+        Leaves::Nothing => limits(cargo),
+    }
+}
+
+/// What has to be set for a step inside a larger transaction, where nothing has to be set back before.
+fn settings_inside(cargo: &Cargo<'_>) -> Option<Limits> {
+    let Opens::Inside(standing) = &cargo.opens else { return None };
+    let limits = limits(cargo);
+    let missing = match standing {
+        standing if *standing == limits => Limits::new(),
+        standing if standing.is_empty() => limits,
+        _ => return None,
+    };
+    Some(std::iter::once(named(cargo)).chain(missing).collect())
 }
 
 /// The statement that takes the locks of several tables first, and the place that is told where they are not to be had.
@@ -330,12 +398,15 @@ impl Flight<'_> {
         let mut note = |fault: Fault| {
             first.get_or_insert(fault);
         };
-        let opened = match self.opening.answer().await {
-            Ok(answer) => answer.first_column,
-            Err((_, error)) => {
-                note(fault(&error, None));
-                Vec::new()
-            }
+        let opened = match self.opening {
+            None => Vec::new(),
+            Some(sent) => match sent.answer().await {
+                Ok(answer) => answer.first_column,
+                Err((_, error)) => {
+                    note(fault(&error, None));
+                    Vec::new()
+                }
+            },
         };
         let mut rows = 0_u64;
         if let Some((sent, site)) = self.locking
@@ -343,11 +414,11 @@ impl Flight<'_> {
         {
             note(fault(&error, Some(site)));
         }
-        for (sent, group) in self.groups {
+        for (sent, group, front) in self.groups {
             match sent.answer().await {
                 Ok(answer) => rows = rows.saturating_add(answer.rows.saturating_sub(1)),
                 Err((answer, error)) => {
-                    let site = group.site(answer.completed.saturating_sub(1)).behind(self.inside);
+                    let site = group.site(answer.completed.saturating_sub(front.statements)).behind(&front.sql);
                     note(fault(&error, Some(site)));
                 }
             }
@@ -369,12 +440,15 @@ impl Flight<'_> {
                 }
             },
         };
-        let written = match self.witness.answer().await {
-            Ok(written) => written,
-            Err(error) => {
-                note(fault(&error, None));
-                Written { rows: 0, took_us: None }
-            }
+        let written = match self.witness {
+            None => Written { rows: 1, took_us: None },
+            Some(witness) => match witness.answer().await {
+                Ok(written) => written,
+                Err(error) => {
+                    note(fault(&error, None));
+                    Written { rows: 0, took_us: None }
+                }
+            },
         };
         if written.rows != 1 {
             note(Fault::Refused(Box::new(unwitnessed())));

@@ -284,8 +284,6 @@ BEGIN
     ELSIF TG_OP = 'DELETE' THEN
         what := CASE OLD.state WHEN 'begun' THEN 'withdrawn' ELSE 'reversed' END;
         PERFORM {schema}.audit_add(what, NULL, OLD.id, OLD.content, OLD.tokens, OLD.down_sql, NULL);
-    ELSIF TG_OP = 'INSERT' THEN
-        PERFORM {schema}.audit_add(NEW.state, NEW.run_id, NEW.id, NEW.content, NEW.tokens, NEW.up_sql, NULL);
     ELSIF NEW.state IS DISTINCT FROM OLD.state OR NEW.state = 'begun' AND NEW.content IS DISTINCT FROM OLD.content THEN
         PERFORM {schema}.audit_add(NEW.state, NULL, NEW.id, NEW.content, NEW.tokens,
             CASE NEW.state WHEN 'undoing' THEN NEW.down_sql ELSE NEW.up_sql END, NULL);
@@ -300,7 +298,44 @@ BEGIN
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER audit AFTER INSERT OR DELETE ON {schema}.history FOR EACH ROW EXECUTE FUNCTION {schema}.audit_history();
+-- As audit_add does it for each new row, but many rows of one statement move the head once: a row that is changed again and again
+-- in one transaction is looked for through all its versions.
+CREATE FUNCTION {schema}.audit_added() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    one record;
+    head record;
+    now timestamptz := clock_timestamp();
+    address text := host(inet_client_addr());
+    application text := current_setting('application_name');
+    number bigint;
+    chain bytea;
+BEGIN
+    FOR one IN SELECT * FROM added ORDER BY position LOOP
+        IF number IS NULL THEN
+            SELECT h.seq, h.hash, l.epoch, l.origin INTO head FROM {schema}.audit_head h, {schema}.lease l
+                WHERE h.one AND l.one FOR UPDATE OF h;
+            IF NOT FOUND THEN
+                PERFORM {schema}.audit_add(one.state, one.run_id, one.id, one.content, one.tokens, one.up_sql, NULL);
+                CONTINUE;
+            END IF;
+            number := head.seq;
+            chain := head.hash;
+        END IF;
+        number := number + 1;
+        chain := sha256(chain || convert_to(json_build_array(number, (extract(epoch FROM now) * 1000000)::bigint, one.state,
+            one.run_id, one.id, head.epoch, session_user, address, application, head.origin, encode(one.content, 'hex'),
+            encode(one.tokens, 'hex'), one.up_sql, NULL::text)::text, 'UTF8'));
+        INSERT INTO {schema}.audit VALUES (number, now, one.state, one.run_id, one.id, head.epoch, session_user, address,
+            application, head.origin, one.content, one.tokens, one.up_sql, NULL, chain);
+    END LOOP;
+    UPDATE {schema}.audit_head h SET seq = number, hash = chain WHERE h.one AND number IS NOT NULL;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER audit_new AFTER INSERT ON {schema}.history REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION {schema}.audit_added();
+CREATE TRIGGER audit AFTER DELETE ON {schema}.history FOR EACH ROW EXECUTE FUNCTION {schema}.audit_history();
 CREATE TRIGGER audit_change AFTER UPDATE ON {schema}.history FOR EACH ROW
     WHEN (NEW.state IS DISTINCT FROM OLD.state OR NEW.id IS DISTINCT FROM OLD.id OR NEW.content IS DISTINCT FROM OLD.content
         OR NEW.tokens IS DISTINCT FROM OLD.tokens OR NEW.up_sql IS DISTINCT FROM OLD.up_sql
@@ -347,6 +382,7 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {schema}.audit
 
 -- Also where a session says that it only copies: session_replication_role = replica.
 ALTER TABLE {schema}.history ENABLE ALWAYS TRIGGER audit;
+ALTER TABLE {schema}.history ENABLE ALWAYS TRIGGER audit_new;
 ALTER TABLE {schema}.history ENABLE ALWAYS TRIGGER audit_change;
 ALTER TABLE {schema}.history ENABLE ALWAYS TRIGGER audit_truncate;
 ALTER TABLE {schema}.run ENABLE ALWAYS TRIGGER audit;

@@ -22,6 +22,7 @@ pub(crate) mod questions;
 pub mod read;
 pub mod rehearse;
 pub mod room;
+pub(crate) mod rows;
 pub mod secret;
 pub(crate) mod send;
 pub mod session;

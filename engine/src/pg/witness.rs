@@ -8,6 +8,7 @@ use tokio_postgres::{Client, Error, Statement};
 
 use super::kept::Keeper;
 use super::layout::SchemaName;
+use super::rows::{self, Clerk, Rows};
 use crate::id::{Digest, Epoch, MigrationId, RunId, Timestamp};
 use crate::migration::Text;
 use crate::run::event::Recorded;
@@ -159,6 +160,8 @@ pub struct Scribe {
     fresh: Statement,
     /// The same behind another step in one transaction.
     fresh_within: Statement,
+    /// The same for several of them at once.
+    rows: Statement,
     parts: Statement,
     gone: Statement,
     mirror: Statement,
@@ -168,6 +171,8 @@ pub struct Scribe {
     /// The statement in front of a script's own: it fails outside of the transaction that the script is meant for, and with it
     /// the whole message. See [`INSIDE`].
     pub(crate) inside: String,
+    /// The same in front of a script whose history row is written later, with others ([`Scribe::rows`]).
+    pub(crate) noting: String,
     append: String,
     pub(crate) keeper: Keeper,
     touch: String,
@@ -280,7 +285,9 @@ impl Scribe {
         let fence = format!("migengine_fence_{number}");
         let named = schema.fill(&format!(
             "PREPARE {fence}(bigint, text[], text[]) AS SELECT pg_catalog.pg_current_wal_insert_lsn(), {{schema}}.fence($1, $2, $3); \
-             PREPARE migengine_inside_{number} AS SELECT 1 OPERATOR(pg_catalog./) CASE WHEN {INSIDE} THEN 1 ELSE 0 END"
+             PREPARE migengine_inside_{number} AS SELECT 1 OPERATOR(pg_catalog./) CASE WHEN {INSIDE} THEN 1 ELSE 0 END; \
+             PREPARE migengine_noting_{number} AS {}",
+            rows::noting()
         ));
         let testimony = [
             Type::TEXT,
@@ -300,12 +307,13 @@ impl Scribe {
         let parts_types = types(&[&testimony[..], &[Type::INT4, Type::BYTEA_ARRAY, Type::TEXT, Type::TEXT]].concat());
         let gone_types = types(&[Type::TEXT]);
         let state_types = types(&[Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8, Type::INT8]);
-        let ((), triggers, applied, fresh, fresh_within, parts, gone, mirror, state) = tokio::try_join!(
+        let ((), triggers, applied, fresh, fresh_within, rows, parts, gone, mirror, state) = tokio::try_join!(
             client.batch_execute(&named),
             client.query_typed("SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger)", &[]),
             client.prepare_typed(&applied, &applied_types),
             client.prepare_typed(&fresh, &fresh_types),
             client.prepare_typed(&fresh_within, &within_types),
+            rows::prepare(client, schema),
             client.prepare_typed(&parts, &parts_types),
             client.prepare_typed(&gone, &gone_types),
             client.prepare_typed(&mirror, &MIRROR_TYPES),
@@ -323,16 +331,26 @@ impl Scribe {
             applied,
             fresh,
             fresh_within,
+            rows,
             parts,
             gone,
             mirror,
             state,
             fence,
             inside: format!("EXECUTE migengine_inside_{number}; "),
+            noting: format!("EXECUTE migengine_noting_{number}; "),
             append,
             keeper,
             touch,
         }))
+    }
+
+    /// Sends the history rows of steps that were sent with [`Scribe::noting`] in front, in the transaction that is open.
+    ///
+    /// # Errors
+    /// The line failed.
+    pub(crate) async fn rows<'a>(&'a self, client: &'a Client, marks: Vec<&'a Mark>) -> Result<Rows<'a>, Error> {
+        Clerk { statement: &self.rows, run: self.run, epoch: self.epoch }.send(client, marks).await
     }
 
     /// Writes a mark and the mirror in the transaction that is open. Zero rows means that the row was not in a state
@@ -499,7 +517,7 @@ impl Scribe {
 }
 
 /// Whether the history had a row of the migration already, in a state that does not allow a new one.
-fn stood_in_the_way(error: &Error) -> bool {
+pub(super) fn stood_in_the_way(error: &Error) -> bool {
     error.as_db_error().is_some_and(|error| match *error.code() {
         SqlState::DIVISION_BY_ZERO => true,
         SqlState::UNIQUE_VIOLATION => error.constraint() == Some("history_pkey"),
