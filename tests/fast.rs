@@ -149,8 +149,55 @@ fn a_limit_of_one_step_is_not_that_of_the_next_in_an_atomic_run() {
     scene.project.pair("001_a", "-- Statement-Timeout: 300ms\n\nCREATE TABLE a (n int);\n", "DROP TABLE a;\n");
     scene.project.pair("002_b", "CREATE TABLE b (n int);\n", "DROP TABLE b;\n");
     scene.project.pair("003_c", "SELECT pg_sleep(0.5);\nCREATE TABLE c (n int);\n", "DROP TABLE c;\n");
+    // What was set for a step is set again behind a verification, which sets the session back, and with it the name of the step.
+    let told = "SELECT current_setting('application_name') AS name, current_setting('lock_timeout') AS lock, \
+        current_setting('statement_timeout') AS statement";
+    let limits = "-- Statement-Timeout: 10s\n-- Lock-Timeout: 100ms\n\n";
+    scene.project.pair("004_d", &format!("{limits}CREATE TABLE d (n int);\n"), "DROP TABLE d;\n");
+    scene.project.write("004_d_verify.sql", "SELECT count(*) = 0 FROM d;\n");
+    scene.project.pair("005_e", &format!("{limits}CREATE TABLE e AS {told};\n"), "DROP TABLE e;\n");
+    scene.project.pair("006_f", "CREATE TABLE f (n int);\n", "DROP TABLE f;\n");
+    scene.project.pair(
+        "007_g",
+        &format!("{limits}ALTER TABLE f ADD m int;\nCREATE TABLE g AS {told};\n"),
+        "DROP TABLE g;\n",
+    );
     scene.run(&["apply", "--atomic"]).expect(0);
-    assert_eq!(scene.history(), "001_a:applied 002_b:applied 003_c:applied");
+    assert_eq!(scene.db.psql("SELECT count(*) FROM migengine.history"), "7");
+    for (table, step) in [("e", "005_e"), ("g", "007_g")] {
+        let sql = format!("SELECT right(name, 6), lock, statement FROM {table}");
+        assert_eq!(scene.db.psql(&sql), format!(":{step}|100ms|10s"), "{table}");
+    }
+}
+
+#[test]
+fn a_migration_without_statements_is_part_of_an_atomic_run() {
+    let scene = Scene::new();
+    scene.project.pair("001_a", "CREATE TABLE a (n int);\n", "DROP TABLE a;\n");
+    scene.project.pair("002_b", "-- nothing to be done here any more\n", "-- nothing\n");
+    scene.project.pair("003_c", "CREATE TABLE c (n int);\n", "DROP TABLE c;\n");
+    scene.project.pair("004_d", "-- nor here\n", "-- nothing\n");
+    scene.run(&["apply", "--atomic"]).expect(0);
+    assert_eq!(
+        scene
+            .db
+            .psql("SELECT string_agg(id, ' ' ORDER BY position), bool_and(duration_us >= 0) FROM migengine.history"),
+        "001_a 002_b 003_c 004_d|t"
+    );
+}
+
+#[test]
+fn a_history_row_in_the_way_of_an_atomic_run_is_told_of_the_step_whose_it_is() {
+    let scene = Scene::with_steps(1);
+    let forged = "INSERT INTO migengine.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql) \
+        VALUES ('004_d', 'applied', 'x', 1, 1, '', '', '{}', '{}', '');\n";
+    scene.project.pair("002_b", forged, "SELECT 1;\n");
+    for id in ["003_c", "004_d", "005_e"] {
+        scene.project.pair(id, &format!("CREATE TABLE new{id} (n int);\n"), &format!("DROP TABLE new{id};\n"));
+    }
+    let output = scene.run(&["apply", "--atomic"]).expect(1);
+    assert!(output.stderr.contains("ME407") && output.stderr.contains("004_d"), "{output}");
+    assert!(!output.stderr.contains("005_e failed"), "{output}");
 }
 
 #[test]

@@ -81,10 +81,10 @@ fn messages(kind: usize, measured: &Measured, side: Side, stride: usize) -> Vec<
     batches(kind, side, &places).collect()
 }
 
-/// Every `stride`-th of these bytes; what follows takes turns, so that every message meets all of it.
-fn bytes(kind: usize, side: Side, range: std::ops::Range<u64>, stride: usize) -> Vec<Batch> {
+/// Every `stride`-th of these bytes; what follows takes turns.
+fn bytes(kind: usize, side: Side, range: std::ops::Range<u64>, stride: usize, then: &[Then]) -> Vec<Batch> {
     let places = range.skip(kind * 7 % stride).step_by(stride);
-    let places: Vec<_> = (0..).zip(places).map(|(turn, byte)| (Place::Byte(byte), THEN[turn % 3])).collect();
+    let places: Vec<_> = places.zip(then.iter().cycle()).map(|(byte, then)| (Place::Byte(byte), *then)).collect();
     batches(kind, side, &places).collect()
 }
 
@@ -145,13 +145,14 @@ pub fn cuts(table: &Table, strides: &Strides) {
     table.strided(one, strides.one_kind, "BYTE_STRIDE");
     let step = |side: Side| {
         let [locked, end] = measured[0].bytes[side as usize];
-        bytes(0, side, locked..end, strides.one_kind)
+        // What takes a run back is another process that resumes it, too: the rows above have it for each message.
+        bytes(0, side, locked..end, strides.one_kind, &[Then::Reconnect, Then::Resume])
     };
     rows.push((one, SIDES.into_iter().flat_map(step).collect()));
     let any = "3 cut after a byte of any step, or of what is before it";
     table.strided(any, strides.bytes, "EVERY_BYTE_STRIDE");
     let some = |kind: usize, measured: &Measured, side: Side| {
-        bytes(kind, side, own(kind, measured.bytes[side as usize]), strides.bytes)
+        bytes(kind, side, own(kind, measured.bytes[side as usize]), strides.bytes, &THEN)
     };
     rows.push((any, SIDES.into_iter().flat_map(|side| each(side, &some)).collect()));
     for (name, batches) in rows {

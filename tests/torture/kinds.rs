@@ -117,9 +117,9 @@ pub const KINDS: &[Kind] = &[
         name: "chunked",
         up: "-- chunk: few by id, size 2\n\
              INSERT INTO counter SELECT few.tag, 'up' FROM few WHERE true /*chunk*/;\n\
-             -- chunk: big by id, size 150\nUPDATE big SET n = n + 1;\n",
+             -- chunk: big by id, size 300\nUPDATE big SET n = n + 1;\n",
         // How many rows were reached cannot be told from the numbers: the rows say so themselves.
-        down: "-- chunk: big by id, size 150\nUPDATE big SET n = id % 7 WHERE n <> id % 7;\n\
+        down: "-- chunk: big by id, size 300\nUPDATE big SET n = id % 7 WHERE n <> id % 7;\n\
                -- chunk: few by id, size 2\n\
                INSERT INTO counter SELECT few.tag, 'down' FROM few WHERE true /*chunk*/;\n",
         tags: &["2a", "2b", "2c", "2d", "2e"],

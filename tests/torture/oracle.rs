@@ -102,10 +102,10 @@ pub fn books(db: &Scratch<'_>, project: &Project, applied: &[String]) -> Result<
 
 /// No lock of ours, no session of ours. The last session may take a moment to end.
 fn quiet(db: &Scratch<'_>) -> Result<(), String> {
-    let sql = "SELECT 'session ' || application_name || ' ' || state FROM pg_stat_activity \
-        WHERE datname = current_database() AND application_name LIKE 'migengine%' \
-        UNION ALL SELECT 'lock of ' || pid FROM pg_locks WHERE locktype = 'advisory' \
-        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let sql = "WITH here AS (SELECT oid FROM pg_database WHERE datname = current_database()) \
+        SELECT 'session ' || application_name || ' ' || state FROM pg_stat_get_activity(NULL) JOIN here ON datid = oid \
+        WHERE application_name LIKE 'migengine%' \
+        UNION ALL SELECT 'lock of ' || pid FROM pg_locks JOIN here ON database = oid WHERE locktype = 'advisory'";
     let mut left = String::new();
     for _ in 0..60 {
         left = db.sql(sql);

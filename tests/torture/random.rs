@@ -14,14 +14,14 @@ use crate::support::Project;
 use crate::support::process::signal;
 use crate::support::project::collect;
 
-/// The migrations of a graph. Ten seeds share one, so that its undisturbed run is looked at once.
+/// The migrations of a graph. Twenty seeds share one, so that its undisturbed run is looked at once.
 struct Graph {
     /// Id, forward, reverse.
     migrations: Vec<(String, String, String)>,
     tags: Vec<String>,
 }
 
-const SHARE: u64 = 10;
+const SHARE: u64 = 20;
 
 /// An undisturbed run of a graph.
 #[derive(Clone)]

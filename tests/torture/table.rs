@@ -7,10 +7,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// How many threads torture at once; each has a server of its own. Three for each core: they wait a lot.
+/// How many threads torture at once; each has a server of its own. Two for each core: they wait now and then.
 pub fn workers() -> usize {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
-    std::env::var("WORKERS").ok().and_then(|text| text.parse().ok()).unwrap_or(3 * cores)
+    std::env::var("WORKERS").ok().and_then(|text| text.parse().ok()).unwrap_or(2 * cores)
 }
 
 /// What was tried, and what was found wrong. The names of its rows begin with the number of the row in `make torture`'s

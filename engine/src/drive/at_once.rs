@@ -19,7 +19,7 @@ use crate::pg::copy::carry;
 use crate::pg::failure::Fault;
 use crate::pg::flight::{self, After, Cargo, Durability, Flight, Leaves, Limits, Opens, Patience, Row};
 use crate::pg::guard::{Seen, random};
-use crate::pg::rows::{self, Rows};
+use crate::pg::rows::{self, Rows, Unwritten};
 use crate::pg::witness::{Mark, Mirror, Prior};
 use crate::run::failure::Failure;
 use crate::run::journal::Journal;
@@ -47,16 +47,16 @@ struct Load {
 struct Sent<'a> {
     load: &'a Load,
     flight: Flight<'a>,
-    /// The history rows that were sent behind it.
-    rows: Option<Rows<'a>>,
+    /// The history rows that were sent behind it, and whose they are.
+    rows: Option<(Rows<'a>, Vec<&'a Load>)>,
 }
 
 /// Steps on their way, and what is known of those that came through.
 #[derive(Default)]
 struct Convoy<'a> {
     flying: VecDeque<Sent<'a>>,
-    /// What the history rows of the last ones say that were sent, where they were not sent with them.
-    unwritten: Vec<&'a Mark>,
+    /// The last ones that were sent without their history rows.
+    unwritten: Vec<&'a Load>,
     /// The limits that those who were sent leave.
     limits: Limits,
     /// How long each took, in microseconds.
@@ -69,11 +69,13 @@ struct Convoy<'a> {
 }
 
 impl<'a> Convoy<'a> {
-    /// Sends the history rows that were not sent yet. Where the line is gone, the last step's answer tells.
+    /// Sends the history rows that were not sent yet. Behind them the session's own limits hold.
     async fn write(&mut self, live: &'a Live) -> Result<(), tokio_postgres::Error> {
         if let Some(last) = self.flying.back_mut().filter(|_| !self.unwritten.is_empty()) {
-            let marks = std::mem::take(&mut self.unwritten);
-            last.rows = Some(live.scribe.rows(&live.session.client, marks).await?);
+            let loads = std::mem::take(&mut self.unwritten);
+            let marks = loads.iter().map(|load| &load.mark).collect();
+            last.rows = Some((live.scribe.rows(&live.session, marks).await?, loads));
+            self.limits = Limits::new();
         }
         Ok(())
     }
@@ -198,14 +200,15 @@ impl<J: Journal> Driver<'_, J> {
                         let lost = |error: tokio_postgres::Error| {
                             load.stopped(Fault::Lost(error.to_string()), Seen::default())
                         };
-                        let limits = std::mem::take(&mut convoy.limits);
-                        let cargo = load.cargo(live, place(index, &mirror, limits));
-                        if cargo.row == Row::Own {
+                        let row = if index == 0 { Row::Own } else { load.row(live) };
+                        if row == Row::Own {
                             convoy.write(live).await.map_err(lost)?;
                         }
+                        let limits = std::mem::take(&mut convoy.limits);
+                        let cargo = Cargo { row, ..load.cargo(live, place(index, &mirror, limits)) };
                         let flight = flight::launch(&live.session, &live.scribe, &cargo).await.map_err(lost)?;
-                        if cargo.row == Row::Later {
-                            convoy.unwritten.push(&load.mark);
+                        if row == Row::Later {
+                            convoy.unwritten.push(load);
                         }
                         convoy.limits = flight::left(&cargo);
                         convoy.flying.push_back(Sent { load, flight, rows: None });
@@ -252,8 +255,9 @@ impl<J: Journal> Driver<'_, J> {
             let mut began = Instant::now();
             for Sent { load, flight, rows } in group {
                 flight.arrive().await.map_err(|fault| (load, fault))?;
-                if let Some(rows) = rows {
-                    rows.arrive().await.map_err(|fault| (load, fault))?;
+                if let Some((rows, loads)) = rows {
+                    let whose = |row: Option<usize>| row.and_then(|row| loads.get(row).copied()).unwrap_or(load);
+                    rows.arrive().await.map_err(|Unwritten { fault, row }| (whose(row), fault))?;
                 }
                 durations.push(micros(began.elapsed()));
                 began = Instant::now();
@@ -325,9 +329,15 @@ impl<J: Journal> Driver<'_, J> {
 }
 
 impl Load {
+    /// When its history row is written. In front of one that is written later there has to be a statement of the script, which the
+    /// moment is noted with.
+    fn row(&self, live: &Live) -> Row {
+        let quiet = Leaves::of(&live.scribe, self.case.reach) == Leaves::Nothing && self.verify.is_none();
+        let plain = self.case.first.is_empty() && !self.script.statements_of(&self.part).is_empty();
+        if quiet && plain && rows::may_wait(&self.mark) { Row::Later } else { Row::Own }
+    }
+
     fn cargo<'a>(&'a self, live: &Live, (opens, mirror): (Opens<'a>, &'a Mirror)) -> Cargo<'a> {
-        let leaves = Leaves::of(&live.scribe, self.case.reach);
-        let alike = leaves == Leaves::Nothing && self.verify.is_none() && self.case.first.is_empty();
         Cargo {
             script: &self.script,
             part: &self.part,
@@ -338,9 +348,9 @@ impl Load {
             first: &self.case.first,
             sized: Vec::new(),
             opens,
-            leaves,
+            leaves: Leaves::of(&live.scribe, self.case.reach),
             epoch: live.epoch,
-            row: if alike && mirror.is_empty() && rows::may_wait(&self.mark) { Row::Later } else { Row::Own },
+            row: Row::Own,
             mark: &self.mark,
             mirror,
         }

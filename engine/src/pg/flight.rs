@@ -229,12 +229,11 @@ pub(crate) async fn launch<'a>(
         }
         closing_sql.push_str("ROLLBACK TO SAVEPOINT migengine_verify; RELEASE SAVEPOINT migengine_verify; ");
     }
-    let closing = match (cargo.leaves, cargo.verify) {
-        (Leaves::Nothing, None) => None,
-        _ => {
-            closing_sql.push_str(&closing_of(session, cargo));
-            Some(ask(client, &closing_sql).await?)
-        }
+    let closing = if closes(cargo) {
+        closing_sql.push_str(&closing_of(session, cargo));
+        Some(ask(client, &closing_sql).await?)
+    } else {
+        None
     };
     let witness = match cargo.row {
         Row::Own => Some(start(scribe.mark(client, cargo.mark, cargo.mirror)).await),
@@ -271,7 +270,7 @@ pub(crate) fn opening(session: &Session, scribe: &Scribe, cargo: &Cargo<'_>) -> 
             format!("BEGIN {options}; {named}; {limits}; {fence}; {settings}")
         }
         // What an earlier step set is set back.
-        Opens::Inside(_) => format!("{named}; {}; {limits}; {settings}", session.settings_sql()),
+        Opens::Inside(_) => format!("{}; {named}; {limits}; {settings}", session.settings_sql()),
     }
 }
 
@@ -294,10 +293,12 @@ pub(crate) fn limits(cargo: &Cargo<'_>) -> Limits {
 
 /// The limits that hold behind a step in the same transaction.
 pub(crate) fn left(cargo: &Cargo<'_>) -> Limits {
-    match cargo.leaves {
-        Leaves::Settings => Limits::new(),
-        Leaves::Nothing => limits(cargo),
-    }
+    if closes(cargo) { Limits::new() } else { limits(cargo) }
+}
+
+/// Whether the session is set back behind the script.
+fn closes(cargo: &Cargo<'_>) -> bool {
+    cargo.leaves == Leaves::Settings || cargo.verify.is_some()
 }
 
 /// What has to be set for a step inside a larger transaction, where nothing has to be set back before.

@@ -100,17 +100,17 @@ const TARGETS: &str = "WITH RECURSIVE claim AS ( \
 
 /// Who holds a lock on one of the targets. A prepared transaction has no pid; what tells its number is the lock that
 /// every transaction holds on itself. (The join that the documentation of `pg_locks` shows finds it only after a restart
-/// of the server.)
+/// of the server.) The functions under the views, because there is less for the server to plan.
 const HOLDERS: &str = "SELECT t.n::int8, l.relation::regclass::text, l.mode, l.pid, p.gid::text, \
-    coalesce(a.usename::text, p.owner::text), a.application_name, a.state, a.backend_type, \
+    pg_get_userbyid(coalesce(a.usesysid, p.ownerid))::text, a.application_name, a.state, a.backend_type, \
     (extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared)) * 1000)::float8, left(a.query, 200) \
   FROM target t \
   JOIN pg_locks l ON l.locktype = 'relation' AND l.granted AND l.relation = t.oid \
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-  LEFT JOIN pg_stat_activity a ON a.pid = l.pid \
+  LEFT JOIN pg_stat_get_activity(NULL) a ON a.pid = l.pid \
   LEFT JOIN pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid' \
     AND x.virtualtransaction = l.virtualtransaction \
-  LEFT JOIN pg_prepared_xacts p ON p.transaction = x.transactionid \
+  LEFT JOIN pg_prepared_xact() p ON p.transaction = x.transactionid \
   WHERE l.pid IS DISTINCT FROM $6 AND l.pid IS DISTINCT FROM pg_backend_pid() \
   ORDER BY 1, 10 DESC NULLS LAST, 4";
 
@@ -119,7 +119,7 @@ const HOLDERS: &str = "SELECT t.n::int8, l.relation::regclass::text, l.mode, l.p
 /// while it is read, and a run of a thousand steps in one transaction holds some ten thousand locks. So it is read only where a
 /// session says that it waits for a lock, as far as this role is told (`$2`: it is not).
 const BEHIND: &str = "WITH waiting AS MATERIALIZED (SELECT pid, waitstart FROM pg_locks WHERE NOT granted \
-      AND ($2 OR EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'))) \
+      AND ($2 OR EXISTS (SELECT FROM pg_stat_get_activity(NULL) WHERE wait_event_type = 'Lock'))) \
   SELECT (SELECT (extract(epoch FROM max(clock_timestamp() - coalesce(waitstart, clock_timestamp()))) * 1000)::float8 \
       FROM waiting WHERE pid <> $1 AND $1 = ANY (pg_blocking_pids(pid))), \
     (SELECT (extract(epoch FROM clock_timestamp() - coalesce(min(waitstart), clock_timestamp())) * 1000)::float8 \

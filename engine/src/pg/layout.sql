@@ -273,7 +273,8 @@ END
 $$;
 COMMENT ON FUNCTION {schema}.audit_add IS 'Appends an entry to the audit log';
 
--- The history cannot change without an entry, whoever changes it.
+-- The history cannot change without an entry, whoever changes it on this server. (Rows that logical replication brings fire no
+-- trigger for a statement; a copy of the history without its log is not a history.)
 CREATE FUNCTION {schema}.audit_history() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -16,11 +16,13 @@ pub struct Orphan {
 }
 
 /// Sessions of the runner that held the lease last, by the lease's own word or by the name that a session bears while it
-/// runs a step. One that waits for the lock bears no such name. Idle sessions have nothing in flight.
-const ORPHANS: &str = "SELECT a.application_name, a.pid, a.usename::text, \
+/// runs a step. One that waits for the lock bears no such name. Idle sessions have nothing in flight. The function under
+/// `pg_stat_activity`, because the view takes the server twice as long to plan.
+const ORPHANS: &str = "SELECT a.application_name, a.pid, pg_get_userbyid(a.usesysid)::text, \
     (extract(epoch FROM a.backend_start) * 1000000)::bigint, \
     coalesce((a.pid, a.backend_start) = (l.pid, l.backend_start), false) \
-    FROM {schema}.lease l JOIN pg_catalog.pg_stat_activity a ON a.datname = current_database() \
+    FROM {schema}.lease l JOIN pg_catalog.pg_stat_get_activity(NULL) a \
+      ON a.datid = (SELECT oid FROM pg_database WHERE datname = current_database()) \
     WHERE a.pid <> pg_backend_pid() AND a.state IS DISTINCT FROM 'idle' \
     AND ((a.pid, a.backend_start) = (l.pid, l.backend_start) OR starts_with(a.application_name, 'migengine:' || l.run_id || ':'))";
 

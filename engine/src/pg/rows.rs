@@ -6,8 +6,9 @@ use tokio_postgres::{Client, Error, Statement};
 
 use super::failure::{Fault, fault};
 use super::flight::unwitnessed;
-use super::layout::{SchemaName, quote_literal};
+use super::layout::SchemaName;
 use super::send::{Sent, Started, send, start};
+use super::session::Session;
 use super::witness::{Mark, Prior, Testimony, stood_in_the_way};
 use crate::id::{Epoch, RunId};
 use crate::sql::INSIDE;
@@ -51,7 +52,7 @@ pub(super) async fn prepare(client: &Client, schema: &SchemaName) -> Result<Stat
          SELECT CASE WHEN {INSIDE} THEN t.id END, 'applied', $1, t.attempt, $2, t.content, t.tokens, t.requires::text[], t.header, \
            t.up_sql, t.down_sql, t.verify_sql, \
            coalesce(m.moments[t.n + 1], (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) - m.moments[t.n] \
-         FROM (SELECT string_to_array(current_setting('{MOMENTS}'), ' ')::bigint[] AS moments) AS m, \
+         FROM (SELECT string_to_array(current_setting('{MOMENTS}', true), ' ')::bigint[] AS moments) AS m, \
            unnest($3::text[], $4::int[], $5::bytea[], $6::bytea[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[]) \
            WITH ORDINALITY AS t(id, attempt, content, tokens, requires, header, up_sql, down_sql, verify_sql, n)"
     ));
@@ -81,22 +82,35 @@ pub(super) struct Clerk<'a> {
 
 /// Rows on their way.
 pub(crate) struct Rows<'a> {
-    named: Sent,
+    ids: Vec<&'a str>,
+    reset: Sent,
     written: Started<'a, u64>,
     cleared: Sent,
-    wanted: u64,
+}
+
+/// What kept rows from being written.
+pub(crate) struct Unwritten {
+    pub(crate) fault: Fault,
+    /// Which of them, where the server tells.
+    pub(crate) row: Option<usize>,
 }
 
 impl<'a> Clerk<'a> {
-    /// Sends the rows of steps that were sent since the last ones. Marks that may not wait are left out.
-    pub(super) async fn send(self, client: &'a Client, marks: Vec<&'a Mark>) -> Result<Rows<'a>, Error> {
-        // In the name of the run: they are those of several steps.
-        let name = quote_literal(&format!("migengine:{}", self.run));
-        let named = send(client, &format!("SET LOCAL application_name = {name}")).await?;
-        let wanted = marks.len() as u64;
+    /// Sends the rows of steps that were sent since the last ones, under the session's own name and limits: they are not those of
+    /// a single step. Marks that may not wait are left out.
+    pub(super) async fn send(self, session: &'a Session, marks: Vec<&'a Mark>) -> Result<Rows<'a>, Error> {
+        let client = &session.client;
+        let reset = send(client, &session.settings_sql()).await?;
+        let ids = marks
+            .iter()
+            .filter_map(|mark| match mark {
+                Mark::Applied { testimony, .. } => Some(testimony.id.as_str()),
+                _ => None,
+            })
+            .collect();
         let written = start(self.write(client, marks)).await;
         let cleared = send(client, &format!("SET LOCAL {MOMENTS} = ''")).await?;
-        Ok(Rows { named, written, cleared, wanted })
+        Ok(Rows { ids, reset, written, cleared })
     }
 
     async fn write(self, client: &Client, marks: Vec<&Mark>) -> Result<u64, Error> {
@@ -142,18 +156,23 @@ impl<'a> Clerk<'a> {
 
 impl Rows<'_> {
     /// Awaits all of it.
-    pub(crate) async fn arrive(self) -> Result<(), Fault> {
-        let named = self.named.answer().await;
+    pub(crate) async fn arrive(self) -> Result<(), Unwritten> {
+        let reset = self.reset.answer().await;
         let written = self.written.answer().await;
         let cleared = self.cleared.answer().await;
-        named.map_err(|(_, error)| fault(&error, None))?;
+        let any = |fault: Fault| Unwritten { fault, row: None };
+        reset.map_err(|(_, error)| any(fault(&error, None)))?;
         match written {
-            Ok(rows) if rows == self.wanted => {}
-            Ok(_) => return Err(Fault::Refused(Box::new(unwitnessed()))),
-            Err(error) if stood_in_the_way(&error) => return Err(Fault::Refused(Box::new(unwitnessed()))),
-            Err(error) => return Err(fault(&error, None)),
+            Ok(rows) if rows == self.ids.len() as u64 => {}
+            Ok(_) => return Err(any(Fault::Refused(Box::new(unwitnessed())))),
+            Err(error) if stood_in_the_way(&error) => {
+                let detail = error.as_db_error().and_then(|error| error.detail()).unwrap_or_default();
+                let row = self.ids.iter().position(|id| detail.contains(&format!("(id)=({id})")));
+                return Err(Unwritten { fault: Fault::Refused(Box::new(unwitnessed())), row });
+            }
+            Err(error) => return Err(any(fault(&error, None))),
         }
-        cleared.map(drop).map_err(|(_, error)| fault(&error, None))
+        cleared.map(drop).map_err(|(_, error)| any(fault(&error, None)))
     }
 }
 

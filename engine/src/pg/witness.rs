@@ -9,6 +9,7 @@ use tokio_postgres::{Client, Error, Statement};
 use super::kept::Keeper;
 use super::layout::SchemaName;
 use super::rows::{self, Clerk, Rows};
+use super::session::Session;
 use crate::id::{Digest, Epoch, MigrationId, RunId, Timestamp};
 use crate::migration::Text;
 use crate::run::event::Recorded;
@@ -349,8 +350,8 @@ impl Scribe {
     ///
     /// # Errors
     /// The line failed.
-    pub(crate) async fn rows<'a>(&'a self, client: &'a Client, marks: Vec<&'a Mark>) -> Result<Rows<'a>, Error> {
-        Clerk { statement: &self.rows, run: self.run, epoch: self.epoch }.send(client, marks).await
+    pub(crate) async fn rows<'a>(&'a self, session: &'a Session, marks: Vec<&'a Mark>) -> Result<Rows<'a>, Error> {
+        Clerk { statement: &self.rows, run: self.run, epoch: self.epoch }.send(session, marks).await
     }
 
     /// Writes a mark and the mirror in the transaction that is open. Zero rows means that the row was not in a state
