@@ -399,16 +399,7 @@ impl Flight<'_> {
         let mut note = |fault: Fault| {
             first.get_or_insert(fault);
         };
-        let opened = match self.opening {
-            None => Vec::new(),
-            Some(sent) => match sent.answer().await {
-                Ok(answer) => answer.first_column,
-                Err((_, error)) => {
-                    note(fault(&error, None));
-                    Vec::new()
-                }
-            },
-        };
+        let opened = first_column(self.opening, &mut note).await;
         let mut rows = 0_u64;
         if let Some((sent, site)) = self.locking
             && let Err((_, error)) = sent.answer().await
@@ -431,16 +422,7 @@ impl Flight<'_> {
                 Err((_, error)) => note(fault(&error, Some(site))),
             }
         }
-        let closed = match self.closing {
-            None => Vec::new(),
-            Some(sent) => match sent.answer().await {
-                Ok(answer) => answer.first_column,
-                Err((_, error)) => {
-                    note(fault(&error, None));
-                    Vec::new()
-                }
-            },
-        };
+        let closed = first_column(self.closing, &mut note).await;
         let written = match self.witness {
             None => Written { rows: 1, took_us: None },
             Some(witness) => match witness.answer().await {
@@ -455,6 +437,18 @@ impl Flight<'_> {
             note(Fault::Refused(Box::new(unwitnessed())));
         }
         first.map_or_else(|| Ok(Gauge::read(rows, &opened, &closed, written)), Err)
+    }
+}
+
+/// What a message of ours answered, where one was sent.
+async fn first_column(sent: Option<Sent>, note: &mut impl FnMut(Fault)) -> Vec<Option<String>> {
+    let Some(sent) = sent else { return Vec::new() };
+    match sent.answer().await {
+        Ok(answer) => answer.first_column,
+        Err((_, error)) => {
+            note(fault(&error, None));
+            Vec::new()
+        }
     }
 }
 
