@@ -8,14 +8,14 @@ use super::{DriveError, Driver, LOCK_LOSSES_MAX, Live, World};
 use crate::pg::layout::{ensure, find};
 use crate::pg::lock;
 use crate::pg::orphan::{self, Orphan};
-use crate::pg::read::{DatabaseState, HistoryState, Ledger, ReadError, read};
+use crate::pg::read::{DatabaseState, HistoryState, Ledger, ReadError, read, read_ledger};
 use crate::pg::session::Session;
 use crate::pg::sqlstate::ServerError;
-use crate::pg::witness::Scribe;
+use crate::pg::witness::{Errand, Scribe};
 use crate::run::event::Event;
 use crate::run::journal::{Holding, Journal};
 use crate::run::recovery::{Standing, standing};
-use crate::run::state::{RestReason, RunKind, RunState, StepState};
+use crate::run::state::{Direction, RestReason, RunKind, RunState, StepState};
 
 /// First pause before connecting again. Doubles up to [`RECONNECT_MAX`].
 const RECONNECT_MIN: Duration = Duration::from_millis(100);
@@ -41,11 +41,11 @@ pub async fn open_ledger(session: &Session, patience: Duration, engine: &str) ->
     Ok(state?)
 }
 
-/// The state and the sessions of an older epoch, as they are at this moment.
+/// The engine's tables and the sessions of an older epoch, as they are at this moment.
 async fn look_around(
     session: &Session,
-) -> (Result<DatabaseState, ReadError>, Result<Vec<Orphan>, tokio_postgres::Error>) {
-    tokio::join!(biased; lock::read_under_lock(session), orphan::at_work(session))
+) -> (Result<Option<Ledger>, ReadError>, Result<Vec<Orphan>, tokio_postgres::Error>) {
+    tokio::join!(biased; read_ledger(&session.client, &session.schema), orphan::at_work(session))
 }
 
 impl<J: Journal> Driver<'_, J> {
@@ -90,13 +90,13 @@ impl<J: Journal> Driver<'_, J> {
             }
             seen = look_around(&session).await;
         }
-        if matches!(&seen.0, Ok(state) if state.ledger.is_none()) {
+        if matches!(&seen.0, Ok(None)) {
             let found = find(&session.client, &session.schema).await.map_err(ReadError::from)?;
             ensure(&session.client, &session.schema, &self.run.started.engine, found).await?;
             seen = look_around(&session).await;
         }
-        let (state, orphans) = seen;
-        let ledger = state?.ledger.unwrap_or_default();
+        let (ledger, orphans) = seen;
+        let ledger = ledger?.unwrap_or_default();
         self.check_standing(&ledger)?;
         if let Err(error) = self.settle_orphans(&session, orphans.map_err(ReadError::from)?).await {
             self.give_way().await?;
@@ -112,7 +112,7 @@ impl<J: Journal> Driver<'_, J> {
         self.world.observer.point(Point::LockHeld);
         // The history counts as read only from behind the raised epoch: a runner that lost the lock without knowing may
         // commit until then. The two travel together, with the statements that the steps will need.
-        let (epoch, state, prepared) = tokio::join!(
+        let (raised, ledger, prepared) = tokio::join!(
             biased;
             lock::raise_epoch(
                 &session,
@@ -121,20 +121,28 @@ impl<J: Journal> Driver<'_, J> {
                 self.run.started_at,
                 &self.world.options.origin
             ),
-            lock::read_under_lock(&session),
-            Scribe::prepare(&session.client, &session.schema, self.run_id())
+            read_ledger(&session.client, &session.schema),
+            Scribe::prepare(&session.client, &session.schema, self.run_id(), self.errand())
         );
-        let (epoch, state) = (epoch.map_err(ReadError::from)?, state?);
-        let ledger = state.ledger.unwrap_or_default();
+        let (epoch, session_held) = raised.map_err(ReadError::from)?;
+        let ledger = ledger?.unwrap_or_default();
         self.world.observer.point(Point::EpochRaised);
         let scribe = prepared.map_err(ReadError::from)?.under(epoch);
         self.ledger = Some(ledger);
-        let (pid, backend_start) = (state.server.pid, state.server.backend_start);
-        self.world.journal.hold(vec![Holding { pid, backend_start }]).await?;
+        let Holding { pid, backend_start } = session_held;
+        self.world.journal.hold(vec![session_held]).await?;
         self.session = Some(Live { session, scribe, epoch, pid, backend_start });
         self.record(Event::Locked { epoch, pid, backend_start }).await?;
         self.world.observer.point(Point::LockAfter);
         Ok(())
+    }
+
+    /// What the run's sessions will be asked for most.
+    pub(crate) fn errand(&self) -> Errand {
+        match (self.run.started.kind, self.run.direction) {
+            (RunKind::Apply, Direction::Forward) => Errand::Apply,
+            (RunKind::Rollback, _) | (_, Direction::Unwinding) => Errand::Reverse,
+        }
     }
 
     /// Whether the history holds a step that is to be applied, or not one that is to be reversed. The epoch alone does

@@ -3,7 +3,7 @@
 use super::points::Point;
 use super::{DriveError, Driver};
 use crate::audit;
-use crate::pg::read::{HistoryState, read};
+use crate::pg::read::{HistoryState, read_ledger};
 use crate::run::event::Event;
 use crate::run::journal::Journal;
 use crate::run::state::{Direction, RestReason, RunState, StepIndex, StepState};
@@ -13,15 +13,14 @@ impl<J: Journal> Driver<'_, J> {
     pub(crate) async fn verify(&mut self) -> Result<(), DriveError> {
         self.world.observer.point(Point::VerifyBefore);
         let Some(live) = &self.session else { return Ok(()) };
-        let state = match read(&live.session.client, self.world.schema).await {
-            Ok(state) => state,
+        self.ledger = match read_ledger(&live.session.client, self.world.schema).await {
+            Ok(ledger) => ledger,
             Err(error) => {
                 self.world.observer.say(&format!("the result could not be read: {error}"));
                 self.session = None;
                 return Ok(());
             }
         };
-        self.ledger = state.ledger;
         if let Some((step, message)) = self.contradiction() {
             return self.rest(RestReason::Diverged, Some(step), &message).await;
         }

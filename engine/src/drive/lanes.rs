@@ -88,7 +88,7 @@ impl<J: Journal> Driver<'_, J> {
             return Ok(None);
         }
         let world = self.world;
-        let run = self.run_id();
+        let (run, errand) = (self.run_id(), self.errand());
         let opened = join_all((1..=wanted).map(|number| async move {
             let name = format!("migengine:{run}:lane{number}");
             let session = Session::open(world.target, world.schema, &name, &world.options.settings).await;
@@ -99,7 +99,7 @@ impl<J: Journal> Driver<'_, J> {
             let (reset, joined, scribe, pid) = tokio::join!(
                 session.reset(),
                 lock::join_lanes(&session),
-                Scribe::prepare(client, world.schema, run),
+                Scribe::prepare(client, world.schema, run, errand),
                 client.query_typed(BACKEND, &none)
             );
             let said = |error: tokio_postgres::Error| match Fault::from(error) {

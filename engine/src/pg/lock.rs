@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use tokio_postgres::types::Type;
 
-use super::read::{DatabaseState, ReadError, read};
 use super::session::Session;
 use crate::id::{Epoch, RunId, Timestamp};
 use crate::run::event::RunStarted;
@@ -173,15 +172,8 @@ pub async fn is_held(session: &Session) -> Result<bool, tokio_postgres::Error> {
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
-/// Reads the state again, now that nobody else can change it.
-///
-/// # Errors
-/// See [`ReadError`].
-pub async fn read_under_lock(session: &Session) -> Result<DatabaseState, ReadError> {
-    read(&session.client, &session.schema).await
-}
-
-/// Raises the epoch and writes the run's row, in one statement. Returns the new epoch. `origin` is for the audit log.
+/// Raises the epoch and writes the run's row, in one statement. Returns the new epoch and the session that raised it.
+/// `origin` is for the audit log.
 ///
 /// # Errors
 /// The server or the line failed.
@@ -191,15 +183,16 @@ pub async fn raise_epoch(
     started: &RunStarted,
     started_at: Timestamp,
     origin: &str,
-) -> Result<Epoch, tokio_postgres::Error> {
+) -> Result<(Epoch, Holding), tokio_postgres::Error> {
     let sql = session.schema.fill(
         "WITH raised AS (UPDATE {schema}.lease SET epoch = epoch + 1, run_id = $1, holder = $2, pid = pg_backend_pid(), \
            backend_start = (SELECT backend_start FROM pg_stat_get_activity(pg_backend_pid())), taken_at = clock_timestamp(), origin = $7 \
-           RETURNING epoch) \
+           RETURNING epoch, pid, (extract(epoch FROM backend_start) * 1000000)::bigint AS begun) \
          INSERT INTO {schema}.run AS r (run_id, kind, state, epoch, plan_hash, engine, actor, started_at) \
            SELECT $1, $3, 'Locked', epoch, $4, $5, $2, to_timestamp($6 / 1000000.0) FROM raised \
          ON CONFLICT (run_id) DO UPDATE SET epoch = excluded.epoch, state = 'Locked', rest = NULL, rest_step = NULL, \
-           rest_message = NULL, finished_at = NULL, updated_at = clock_timestamp() RETURNING r.epoch",
+           rest_message = NULL, finished_at = NULL, updated_at = clock_timestamp() \
+           RETURNING r.epoch, (SELECT pid FROM raised), (SELECT begun FROM raised)",
     );
     let hash = started.plan_hash.as_bytes().as_slice();
     let rows = session
@@ -217,5 +210,9 @@ pub async fn raise_epoch(
             ],
         )
         .await?;
-    Ok(Epoch(rows.first().map_or(0, |row| row.get::<_, i64>(0)).cast_unsigned()))
+    let Some(row) = rows.first() else {
+        return Ok((Epoch::default(), Holding { pid: 0, backend_start: Timestamp::default() }));
+    };
+    let epoch = Epoch(row.try_get::<_, i64>(0)?.cast_unsigned());
+    Ok((epoch, Holding { pid: row.try_get(1)?, backend_start: Timestamp(row.try_get(2)?) }))
 }

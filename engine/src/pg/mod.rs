@@ -2,6 +2,7 @@
 
 pub mod afar;
 pub(crate) mod again;
+mod ask;
 pub mod audit;
 pub mod catalog;
 pub mod chunk;

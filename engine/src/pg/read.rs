@@ -201,23 +201,53 @@ const ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// # Errors
 /// See [`ReadError`].
 pub async fn read(client: &Client, schema: &SchemaName) -> Result<DatabaseState, ReadError> {
+    let (server, ledger) = tokio::join!(biased; server(client, schema), read_ledger(client, schema));
+    // Before what came of the tables: a server that is too old has other words for that.
+    Ok(DatabaseState { server: server?, ledger: ledger? })
+}
+
+async fn server(client: &Client, schema: &SchemaName) -> Result<ServerFacts, ReadError> {
+    let none: [(&(dyn tokio_postgres::types::ToSql + Sync), tokio_postgres::types::Type); 0] = [];
+    let server = match client.query_typed(SERVER, &none).await?.first() {
+        Some(row) => server_facts(row)?,
+        None => return Err(ReadError::Foreign { schema: schema.quoted().to_owned(), what: "no answer".to_owned() }),
+    };
+    if server.version < 140_000 {
+        return Err(ReadError::TooOld { found: server.version_text });
+    }
+    Ok(server)
+}
+
+/// Reads the engine's tables, for whoever knows the server. Nothing where they were never made.
+///
+/// # Errors
+/// See [`ReadError`].
+pub async fn read_ledger(client: &Client, schema: &SchemaName) -> Result<Option<Ledger>, ReadError> {
     // Names are looked up as they are now, rows as they were at the transaction's moment. Where another runner made the tables in
     // between, they are there and seem empty; the next moment tells that from tables that are.
     for _ in 0..2 {
-        if let Some(state) = at_one_moment(client, schema).await? {
-            return Ok(state);
+        match at_one_moment(client, schema).await? {
+            Found::NeverMade => return Ok(None),
+            Found::JustMade => {}
+            Found::There(ledger) => return Ok(Some(*ledger)),
         }
     }
     Err(ReadError::Foreign { schema: schema.quoted().to_owned(), what: "an empty identity".to_owned() })
 }
 
-/// Nothing where there is an identity without a row.
-async fn at_one_moment(client: &Client, schema: &SchemaName) -> Result<Option<DatabaseState>, ReadError> {
+/// What a look at the engine's tables shows.
+enum Found {
+    NeverMade,
+    /// There is an identity without a row.
+    JustMade,
+    There(Box<Ledger>),
+}
+
+async fn at_one_moment(client: &Client, schema: &SchemaName) -> Result<Found, ReadError> {
     let (ledger_sql, history_sql, runs_sql) = (schema.fill(LEDGER), schema.fill(HISTORY), schema.fill(RUNS));
     let none: [(&(dyn tokio_postgres::types::ToSql + Sync), tokio_postgres::types::Type); 0] = [];
-    let (server, begun, ledger, history, runs, ended) = tokio::join!(
+    let (begun, ledger, history, runs, ended) = tokio::join!(
         biased;
-        client.query_typed(SERVER, &none),
         client.batch_execute(ONE_MOMENT),
         client.query_typed(&ledger_sql, &none),
         client.query_typed(&history_sql, &none),
@@ -226,19 +256,12 @@ async fn at_one_moment(client: &Client, schema: &SchemaName) -> Result<Option<Da
     );
     begun?;
     ended?;
-    let server = match server?.first() {
-        Some(row) => server_facts(row)?,
-        None => return Err(ReadError::Foreign { schema: schema.quoted().to_owned(), what: "no answer".to_owned() }),
-    };
-    if server.version < 140_000 {
-        return Err(ReadError::TooOld { found: server.version_text });
-    }
     let ledger = match ledger {
         Ok(rows) => rows,
-        Err(error) if is_missing(&error) => return Ok(Some(DatabaseState { server, ledger: None })),
+        Err(error) if is_missing(&error) => return Ok(Found::NeverMade),
         Err(error) => return Err(error.into()),
     };
-    let Some(row) = ledger.first() else { return Ok(None) };
+    let Some(row) = ledger.first() else { return Ok(Found::JustMade) };
     let layout: i32 = row.try_get(1)?;
     if layout > LAYOUT {
         return Err(ReadError::Newer { schema: schema.quoted().to_owned(), found: layout, known: LAYOUT });
@@ -257,7 +280,7 @@ async fn at_one_moment(client: &Client, schema: &SchemaName) -> Result<Option<Da
             .map(|(hash, seq)| Anchor { seq, hash }),
         unfinished: runs?.iter().map(|row| run_row(row, schema)).collect::<Result<_, _>>()?,
     };
-    Ok(Some(DatabaseState { server, ledger: Some(ledger) }))
+    Ok(Found::There(Box::new(ledger)))
 }
 
 /// All runs, finished ones included, oldest first.

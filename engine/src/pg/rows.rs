@@ -2,8 +2,9 @@
 //! to begin is paid once. How long each step took is told by the moments that the server noted in front of their scripts.
 
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::{Client, Error};
 
+use super::ask::Ask;
 use super::failure::{Fault, fault};
 use super::flight::unwitnessed;
 use super::layout::SchemaName;
@@ -44,8 +45,8 @@ const TYPES: [Type; 11] = [
     Type::TEXT_ARRAY,
 ];
 
-/// Prepares the statement that writes the rows. A step has taken its time when the next one begins.
-pub(super) async fn prepare(client: &Client, schema: &SchemaName) -> Result<Statement, Error> {
+/// The statement that writes the rows. A step has taken its time when the next one begins.
+pub(super) fn ask(schema: &SchemaName) -> Ask {
     let sql = schema.fill(&format!(
         "INSERT INTO {{schema}}.history (id, state, run_id, attempt, epoch, content, tokens, requires, header, up_sql, down_sql, \
            verify_sql, duration_us) \
@@ -56,7 +57,7 @@ pub(super) async fn prepare(client: &Client, schema: &SchemaName) -> Result<Stat
            unnest($3::text[], $4::int[], $5::bytea[], $6::bytea[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[]) \
            WITH ORDINALITY AS t(id, attempt, content, tokens, requires, header, up_sql, down_sql, verify_sql, n)"
     ));
-    client.prepare_typed(&sql, &TYPES).await
+    Ask::new(sql, TYPES.to_vec())
 }
 
 /// Whether a step's row may be written later: nothing is known of it so far, and its texts are short.
@@ -75,7 +76,7 @@ pub(crate) fn may_wait(mark: &Mark) -> bool {
 /// What is needed to write such rows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clerk<'a> {
-    pub(super) statement: &'a Statement,
+    pub(super) ask: &'a Ask,
     pub(super) run: RunId,
     pub(super) epoch: Epoch,
 }
@@ -133,9 +134,9 @@ impl<'a> Clerk<'a> {
         let downs: Vec<Option<&str>> = told.iter().map(|(t, _)| t.down_sql.as_deref()).collect();
         let verifies: Vec<Option<&str>> = told.iter().map(|(t, _)| t.verify_sql.as_deref()).collect();
         let epoch = i64::try_from(self.epoch.0).unwrap_or(i64::MAX);
-        client
+        self.ask
             .execute(
-                self.statement,
+                client,
                 &[
                     &self.run.to_string(),
                     &epoch,

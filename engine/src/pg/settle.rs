@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 
 use super::lock;
 use super::session::Session;
-use super::witness::{Mirror, RunLine, Scribe};
+use super::witness::{Errand, Mirror, RunLine, Scribe};
 use crate::id::{Epoch, RunId};
 
 /// How long to wait for the lock: the session of a runner that has just ended may still be closing.
@@ -47,7 +47,7 @@ async fn under_lock(
     let rows = session.client.query_typed(&sql, &[(&run.to_string(), Type::TEXT), (&records, Type::INT8)]).await?;
     let Some(row) = rows.first() else { return Ok(false) };
     let epoch = Epoch(row.try_get::<_, i64>(0)?.cast_unsigned());
-    let scribe = Scribe::prepare(&session.client, &session.schema, run).await?.under(epoch);
+    let scribe = Scribe::prepare(&session.client, &session.schema, run, Errand::Tell).await?.under(epoch);
     scribe.state(&session.client, line, mirror).await?;
     Ok(true)
 }

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::{Client, Error};
 
+use super::ask::Ask;
 use super::kept::Keeper;
 use super::layout::SchemaName;
 use super::rows::{self, Clerk, Rows};
@@ -147,7 +148,18 @@ pub enum EventTriggers {
     Some,
 }
 
-/// Prepared statements of one session, with the names of its run.
+/// What a session is for, which says what it will ask for most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errand {
+    /// Steps forward.
+    Apply,
+    /// Steps back.
+    Reverse,
+    /// A word or two about a run that is over.
+    Tell,
+}
+
+/// The statements of one session, with the names of its run.
 #[derive(Debug, Clone)]
 pub struct Scribe {
     /// As it was when the session took the lock. One that is made later is not seen by it; what its program sets in the session
@@ -155,18 +167,18 @@ pub struct Scribe {
     pub triggers: EventTriggers,
     run: RunId,
     epoch: Epoch,
-    applied: Statement,
+    applied: Ask,
     /// The same for a new row that no records go with, which is what most steps need, and the least that the server can be
     /// asked for it.
-    fresh: Statement,
+    fresh: Ask,
     /// The same behind another step in one transaction.
-    fresh_within: Statement,
+    fresh_within: Ask,
     /// The same for several of them at once.
-    rows: Statement,
-    parts: Statement,
-    gone: Statement,
-    mirror: Statement,
-    state: Statement,
+    rows: Ask,
+    parts: Ask,
+    gone: Ask,
+    mirror: Ask,
+    state: Ask,
     /// Name of the statement that asks for the fence: by name, so that it can stand in a message among others.
     pub(crate) fence: String,
     /// The statement in front of a script's own: it fails outside of the transaction that the script is meant for, and with it
@@ -218,11 +230,11 @@ const MIRROR_TYPES: [Type; 7] = [
 ];
 
 impl Scribe {
-    /// Prepares the statements; they travel together.
+    /// Prepares the statements that the errand takes many times; they travel together.
     ///
     /// # Errors
     /// The server or the line failed.
-    pub async fn prepare(client: &Client, schema: &SchemaName, run: RunId) -> Result<Prepared, Error> {
+    pub async fn prepare(client: &Client, schema: &SchemaName, run: RunId, errand: Errand) -> Result<Prepared, Error> {
         let with_mirror = |sql: &str| schema.fill(&format!("WITH {MIRROR}{sql}")).replace("{inside}", INSIDE);
         let types = |more: &[Type]| [&MIRROR_TYPES[..], more].concat();
         // In the first column: the one behind it takes a number from a sequence, which may give the transaction one, too.
@@ -306,19 +318,20 @@ impl Scribe {
         let fresh_types = [&[Type::TEXT], &testimony[..]].concat();
         let within_types = [&fresh_types[..], &[Type::TEXT]].concat();
         let parts_types = types(&[&testimony[..], &[Type::INT4, Type::BYTEA_ARRAY, Type::TEXT, Type::TEXT]].concat());
-        let gone_types = types(&[Type::TEXT]);
         let state_types = types(&[Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8, Type::INT8]);
-        let ((), triggers, applied, fresh, fresh_within, rows, parts, gone, mirror, state) = tokio::try_join!(
+        let mut fresh = Ask::new(fresh, fresh_types);
+        let mut gone = Ask::new(gone, types(&[Type::TEXT]));
+        let often = async {
+            match errand {
+                Errand::Apply => fresh.prepare(client).await,
+                Errand::Reverse => gone.prepare(client).await,
+                Errand::Tell => Ok(()),
+            }
+        };
+        let ((), triggers, ()) = tokio::try_join!(
             client.batch_execute(&named),
             client.query_typed("SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger)", &[]),
-            client.prepare_typed(&applied, &applied_types),
-            client.prepare_typed(&fresh, &fresh_types),
-            client.prepare_typed(&fresh_within, &within_types),
-            rows::prepare(client, schema),
-            client.prepare_typed(&parts, &parts_types),
-            client.prepare_typed(&gone, &gone_types),
-            client.prepare_typed(&mirror, &MIRROR_TYPES),
-            client.prepare_typed(&state, &state_types),
+            often,
         )?;
         let triggers = match triggers.first().is_some_and(|row| row.get(0)) {
             true => EventTriggers::Some,
@@ -329,14 +342,14 @@ impl Scribe {
             triggers,
             run,
             epoch: Epoch::default(),
-            applied,
+            applied: Ask::new(applied, applied_types),
             fresh,
-            fresh_within,
-            rows,
-            parts,
+            fresh_within: Ask::new(fresh_within, within_types),
+            rows: rows::ask(schema),
+            parts: Ask::new(parts, parts_types),
             gone,
-            mirror,
-            state,
+            mirror: Ask::new(mirror, MIRROR_TYPES.to_vec()),
+            state: Ask::new(state, state_types),
             fence,
             inside: format!("EXECUTE migengine_inside_{number}; "),
             noting: format!("EXECUTE migengine_noting_{number}; "),
@@ -351,7 +364,7 @@ impl Scribe {
     /// # Errors
     /// The line failed.
     pub(crate) async fn rows<'a>(&'a self, session: &'a Session, marks: Vec<&'a Mark>) -> Result<Rows<'a>, Error> {
-        Clerk { statement: &self.rows, run: self.run, epoch: self.epoch }.send(session, marks).await
+        Clerk { ask: &self.rows, run: self.run, epoch: self.epoch }.send(session, marks).await
     }
 
     /// Writes a mark and the mirror in the transaction that is open. Zero rows means that the row was not in a state
@@ -382,11 +395,11 @@ impl Scribe {
                 ];
                 let written = match prior {
                     Prior::Nothing { since: None } if m.is_empty() => {
-                        client.query(&self.fresh, &[&[&run as &(dyn ToSql + Sync)], &told[..]].concat()).await
+                        self.fresh.query(client, &[&[&run as &(dyn ToSql + Sync)], &told[..]].concat()).await
                     }
                     Prior::Nothing { since } if m.is_empty() => {
-                        client
-                            .query(&self.fresh_within, &[&[&run as &(dyn ToSql + Sync)], &told[..], &[since]].concat())
+                        self.fresh_within
+                            .query(client, &[&[&run as &(dyn ToSql + Sync)], &told[..], &[since]].concat())
                             .await
                     }
                     prior => {
@@ -396,7 +409,7 @@ impl Scribe {
                         };
                         let carried: [&(dyn ToSql + Sync); 7] =
                             [&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head];
-                        client.query(&self.applied, &[&carried[..], &told[..], &[&duration_us, &since]].concat()).await
+                        self.applied.query(client, &[&carried[..], &told[..], &[&duration_us, &since]].concat()).await
                     }
                 };
                 let written = match written {
@@ -413,9 +426,9 @@ impl Scribe {
                 let state = if *undoing { "undoing" } else { "begun" };
                 // The whole text comes with the row that says applied; until then only its beginning is kept.
                 let (up_sql, _) = pieces(t.up_sql.beginning());
-                client
+                self.parts
                     .execute(
-                        &self.parts,
+                        client,
                         &[
                             &run,
                             &m.seqs,
@@ -443,8 +456,9 @@ impl Scribe {
                     .await
                     .map(Written::of)
             }
-            Mark::Gone { id } => client
-                .execute(&self.gone, &[&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head, id])
+            Mark::Gone { id } => self
+                .gone
+                .execute(client, &[&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head, id])
                 .await
                 .map(Written::of),
         }
@@ -467,7 +481,7 @@ impl Scribe {
     pub async fn mirror(&self, client: &Client, mirror: &Mirror) -> Result<(), Error> {
         let m = mirror;
         let run = self.run.to_string();
-        client.execute(&self.mirror, &[&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head]).await.map(|_| ())
+        self.mirror.execute(client, &[&run, &m.seqs, &m.kinds, &m.steps, &m.ats, &m.bytes, &m.head]).await.map(|_| ())
     }
 
     /// Returns when everything that this session committed is durable: the WAL is written in order, and this waits for a
@@ -493,9 +507,9 @@ impl Scribe {
         let (state, rest) = (line.state.name(), line.rest.map(|rest| rest.reason.name()));
         let message = line.rest.map(|rest| rest.message.as_str());
         let finished = line.finished_at.map(|at| at.0);
-        client
+        self.state
             .execute(
-                &self.state,
+                client,
                 &[
                     &run,
                     &m.seqs,
