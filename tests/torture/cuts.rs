@@ -7,7 +7,8 @@
 //! message is therefore cut in three of four ways (nothing of it arrives, its first byte, half of it, all but its last
 //! byte), in turn, once for each thing that may follow; on the way back, where a run cannot be taken back, in two of the
 //! four. That nothing hides inside messages is what the row with every byte of a whole kind shows, and a sample of all
-//! bytes. What every kind has in common, from connecting to holding the lock, is cut for the first one only.
+//! bytes. What every kind has in common, from connecting to holding the lock and again once all steps are recorded in the
+//! journal, is cut for the first one only.
 
 use super::inner::{Stage, THEN, Then};
 use super::kinds::KINDS;
@@ -21,15 +22,16 @@ const BATCH: usize = 100;
 const SHARES: [Share; 4] = [Share::Nothing, Share::FirstByte, Share::Half, Share::AllButLastByte];
 const SIDES: [Side; 2] = [Side::Up, Side::Down];
 
-/// How far a kind's runs go, the longer of the two ways, in each direction: where the lock was held, and the end.
+/// How far a kind's runs go, the longer of the two ways, in each direction: where the lock was held, where all steps were
+/// recorded, and the end.
 struct Measured {
-    bytes: [[u64; 2]; 2],
-    messages: [[u64; 2]; 2],
+    bytes: [[u64; 3]; 2],
+    messages: [[u64; 3]; 2],
 }
 
 /// What a kind has in common with all others is cut for the first one only.
-fn own(kind: usize, [locked, end]: [u64; 2]) -> std::ops::Range<u64> {
-    if kind == 0 { 0..end } else { locked..end }
+fn own(kind: usize, [locked, recorded, end]: [u64; 3]) -> std::ops::Range<u64> {
+    if kind == 0 { 0..end } else { locked..recorded }
 }
 
 /// Places of one kind and direction that are cut one after the other, and what follows each.
@@ -53,7 +55,9 @@ fn measure(lab: &Lab, kind: usize) -> Measured {
     });
     let [forward, back] = measured.unwrap_or_else(|error| panic!("{}: {error}", KINDS[kind].name));
     let both = |side: usize, of: fn(&super::inner::Extent) -> [u64; 2]| {
-        [of(&forward.0)[side].min(of(&back.0)[side]), of(&forward.1)[side].max(of(&back.1)[side])]
+        let ways = |place: usize| [of(&forward[place])[side], of(&back[place])[side]];
+        let [[locked, locked_back], [recorded, recorded_back], [end, end_back]] = [0, 1, 2].map(ways);
+        [locked.min(locked_back), recorded.max(recorded_back), end.max(end_back)]
     };
     let measured = Measured {
         bytes: [0, 1].map(|side| both(side, |extent| extent.bytes)),
@@ -61,7 +65,9 @@ fn measure(lab: &Lab, kind: usize) -> Measured {
     };
     let Measured { bytes: [up, down], messages: [to, from] } = &measured;
     let name = KINDS[kind].name;
-    println!("3 {name}: lock and end at bytes {up:?} to the server, {down:?} from it; messages {to:?}, {from:?}");
+    println!(
+        "3 {name}: lock, record and end at bytes {up:?} to the server, {down:?} from it; messages {to:?}, {from:?}"
+    );
     measured
 }
 
@@ -144,7 +150,7 @@ pub fn cuts(table: &Table, strides: &Strides) {
     let one = "3 cut after every byte of a transactional step";
     table.strided(one, strides.one_kind, "BYTE_STRIDE");
     let step = |side: Side| {
-        let [locked, end] = measured[0].bytes[side as usize];
+        let [locked, _, end] = measured[0].bytes[side as usize];
         // What takes a run back is another process that resumes it, too: the rows above have it for each message.
         bytes(0, side, locked..end, strides.one_kind, &[Then::Reconnect, Then::Resume])
     };

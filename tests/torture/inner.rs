@@ -12,7 +12,7 @@ use migengine_engine::drive::{DriveError, Job, Observer, Options, StepScripts, W
 use migengine_engine::guard::Limits;
 use migengine_engine::id::{RunId, Timestamp};
 use migengine_engine::pg::layout::SchemaName;
-use migengine_engine::pg::read::{Ledger, read};
+use migengine_engine::pg::read::{Ledger, read, read_ledger};
 use migengine_engine::pg::session::{Session, default_settings};
 use migengine_engine::pg::settle::settle;
 use migengine_engine::pg::target::{SystemFiles, Target};
@@ -82,15 +82,16 @@ impl Extent {
     }
 }
 
-/// Notes how far the line had come when the lock was taken, where it is asked to.
+/// Notes how far the line had come when the lock was taken, and when all steps were recorded, where it is asked to.
 struct Watcher<'p> {
     proxy: Option<&'p Proxy>,
     locked: Mutex<Extent>,
+    recorded: Mutex<Extent>,
 }
 
 impl<'p> Watcher<'p> {
     fn new(proxy: Option<&'p Proxy>) -> Self {
-        Self { proxy, locked: Mutex::default() }
+        Self { proxy, locked: Mutex::default(), recorded: Mutex::default() }
     }
 }
 
@@ -98,8 +99,13 @@ impl Observer for Watcher<'_> {
     fn event(&self, _: &RunSnapshot, _: &Recorded) {}
     fn say(&self, _: &str) {}
     fn point(&self, point: Point) {
-        if let Some(proxy) = self.proxy.filter(|_| point == Point::LockAfter) {
-            *self.locked.lock().unwrap_or_else(PoisonError::into_inner) = Extent::of(proxy);
+        let place = match point {
+            Point::LockAfter => &self.locked,
+            Point::VerifyBefore => &self.recorded,
+            _ => return,
+        };
+        if let Some(proxy) = self.proxy {
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = Extent::of(proxy);
         }
     }
 }
@@ -159,7 +165,7 @@ impl<'l> Stage<'l> {
         let scripts = sources::scripts(&files, &Kept::default(), &forward.run_steps(), &graph);
         let ids = forward.run_steps().iter().map(|step| step.id.to_string()).collect::<Vec<_>>().join("\n");
         // The same questions thousands of times: planned once.
-        rows(&client, &format!("PREPARE shape AS {SHAPE}; {QUIET}")).await?;
+        rows(&client, &format!("PREPARE shape AS {SHAPE}; {QUIET}; {OPEN}")).await?;
         let before = rows(&client, "EXECUTE shape").await?;
         let teller = Session::open(&direct, &schema, "teller", &settings()).await.map_err(words)?;
         let mut stage = Self {
@@ -346,19 +352,21 @@ impl<'l> Stage<'l> {
         // What was not told in time is told by the next command, once the server is through with the broken line: until then
         // it may still commit what had arrived.
         self.quiet().await?;
-        let ledger = read(&self.teller.client, &self.schema).await.map_err(words)?.ledger.unwrap_or_default();
-        self.tell(&self.teller, &ledger, journal, &fold_all(journal).await?).await?;
+        if !rows(&self.watch, "EXECUTE open").await?.is_empty() {
+            let ledger = read_ledger(&self.teller.client, &self.schema).await.map_err(words)?.unwrap_or_default();
+            self.tell(&self.teller, &ledger, journal, &fold_all(journal).await?).await?;
+        }
         Ok((proxy.harmed(), unwind))
     }
 
-    /// An undisturbed run: how far it had come when it had the lock, and at its end.
-    pub async fn extents(&self, way: Way) -> Result<(Extent, Extent), String> {
+    /// An undisturbed run: how far it had come when it had the lock, when all steps were recorded, and at its end.
+    pub async fn extents(&self, way: Way) -> Result<[Extent; 3], String> {
         let proxy = Proxy::start(socket(self.db.lab), None);
         let through = target(&proxy.url(&self.db.name));
         let watcher = Watcher::new(Some(&proxy));
         self.process(&through, &MemoryJournal::new(), way, false, (PATIENCE, &watcher)).await?;
-        let locked = *watcher.locked.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok((locked, Extent::of(&proxy)))
+        let noted = |place: &Mutex<Extent>| *place.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok([noted(&watcher.locked), noted(&watcher.recorded), Extent::of(&proxy)])
     }
 
     /// Waits until no session and no lock of ours is left: the server notices a broken line in its own time.
@@ -440,11 +448,14 @@ const QUIET: &str = "PREPARE quiet AS SELECT application_name, state FROM pg_sta
     WHERE datname = current_database() AND application_name LIKE 'migengine%' UNION ALL SELECT 'lock of ' || pid, '' FROM pg_locks \
     WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
+/// Runs of which the database does not know that they are over.
+const OPEN: &str = "PREPARE open AS SELECT run_id, state FROM migengine.run WHERE finished_at IS NULL";
+
 /// Shape, effects, history, runs that are not over, records: one round trip.
 const CHECK: &str = "EXECUTE shape; \
     SELECT tag, count(*) FILTER (WHERE way = 'up'), count(*) FILTER (WHERE way = 'down') FROM counter GROUP BY 1 ORDER BY 1; \
     SELECT id FROM migengine.history WHERE state = 'applied' ORDER BY 1; \
-    SELECT run_id, state FROM migengine.run WHERE finished_at IS NULL; \
+    EXECUTE open; \
     SELECT run_id, encode(bytes, 'hex') FROM migengine.record ORDER BY run_id, seq";
 
 /// The settings of a session.

@@ -4,7 +4,7 @@
 //! room for that (`/dev/shm`), one connection a database answers all of the oracle's questions, and databases are dropped
 //! when nobody has used them for a while, because `DROP DATABASE` waits for sessions that are just about to end.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
 
-use super::kinds::{BASE, Kind};
+use super::kinds::{BASE, KINDS, Kind};
 use super::oracle;
 use crate::support::project::collect;
 use crate::support::{Cluster, Options, Output, Project, wait_until};
@@ -31,12 +31,17 @@ pub struct Lab {
     litter: RefCell<VecDeque<String>>,
     /// Databases that are as `base` is, but for the engine's own tables.
     used: RefCell<Vec<String>>,
+    /// Set once there is a template of that kind, `known`.
+    known: OnceCell<()>,
     /// How databases are copied.
     strategy: &'static str,
 }
 
 /// Databases kept until their sessions are long gone.
 const LITTER: usize = 6;
+
+/// Databases that wait to be used again.
+const USED: usize = 24;
 
 /// Where nothing ever waits for a disk.
 const MEMORY: &str = "/dev/shm";
@@ -77,6 +82,7 @@ impl Lab {
             clients: RefCell::default(),
             litter: RefCell::default(),
             used: RefCell::default(),
+            known: OnceCell::new(),
             strategy: "",
         };
         // Copied by file, a database writes no log: half the work here, and nothing to replay after `kill -9`. It is the only
@@ -167,8 +173,28 @@ impl Lab {
 
     /// A database as `base` is, which may have the engine's tables from runs that are forgotten.
     pub fn used(&self) -> Scratch<'_> {
+        self.handed_on().unwrap_or_else(|| self.copy("base"))
+    }
+
+    /// A database as `base` is, which has the engine's tables from runs that are forgotten.
+    pub fn known(&self) -> Scratch<'_> {
+        self.handed_on().unwrap_or_else(|| {
+            self.known.get_or_init(|| {
+                let (db, kind) = (self.copy("base"), &KINDS[0]);
+                let project = db.project();
+                kind.write_alone(&project);
+                run(&project, &["apply", "--yes"], &[]).expect(0);
+                run(&project, &["rollback", "--last", "1", "--yes"], &[]).expect(0);
+                db.forget();
+                db.keep("known");
+            });
+            self.copy("known")
+        })
+    }
+
+    fn handed_on(&self) -> Option<Scratch<'_>> {
         let used = self.used.borrow_mut().pop();
-        used.map_or_else(|| self.copy("base"), |name| Scratch { lab: self, name })
+        used.map(|name| Scratch { lab: self, name })
     }
 }
 
@@ -192,13 +218,20 @@ impl Scratch<'_> {
         std::mem::forget(self);
     }
 
-    /// Hands it on to [`Lab::used`], once everything was taken back and looked at: forgets the runs and the effects.
+    /// Forgets the runs and the effects.
+    fn forget(&self) {
+        self.sql("TRUNCATE counter, migengine.record, migengine.run, migengine.reversed");
+    }
+
+    /// Hands it on to [`Lab::used`] and [`Lab::known`], once everything was taken back and looked at. One in which no run
+    /// came as far as the engine's tables is dropped, and so is one more than are of use: each has a session.
     pub fn hand_on(self) {
-        let known = self.sql("SELECT to_regclass('migengine.history') IS NOT NULL") == "t";
-        let ours = if known { ", migengine.record, migengine.run, migengine.reversed" } else { "" };
-        self.sql(&format!("TRUNCATE counter{ours}"));
-        self.lab.used.borrow_mut().push(self.name.clone());
-        std::mem::forget(self);
+        if self.lab.used.borrow().len() < USED && self.sql("SELECT to_regclass('migengine.history') IS NOT NULL") == "t"
+        {
+            self.forget();
+            self.lab.used.borrow_mut().push(self.name.clone());
+            std::mem::forget(self);
+        }
     }
 
     /// Drops it now, so that its name is free.

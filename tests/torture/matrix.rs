@@ -62,6 +62,11 @@ pub struct Case {
 }
 
 impl Case {
+    /// Whether everything is taken back in the end.
+    fn is_back(&self) -> bool {
+        self.way == Way::Back || self.then == Then::Unwind
+    }
+
     pub fn describe(&self) -> String {
         let Self { kind, way, point, nth, blow, then } = self;
         format!("{} {way:?}, {blow:?} at {point}:{nth}, then {then:?}", KINDS[*kind].name)
@@ -105,8 +110,19 @@ impl Stages {
     }
 }
 
+/// What a case that goes forward begins with. The points at which the engine's tables are made are passed by the first kind
+/// only, so that others may have a database that has them, and that was used before.
+fn ground<'l>(lab: &'l Lab, kind: &Kind) -> Scratch<'l> {
+    if is_first(kind) { lab.copy("base") } else { lab.known() }
+}
+
+/// Whether all points are tried with it, those that all kinds have in common as well.
+fn is_first(kind: &Kind) -> bool {
+    kind.name == KINDS[0].name || std::env::var_os("KIND").is_some()
+}
+
 fn undisturbed(lab: &Lab, kind: &Kind) -> Stage {
-    let db = lab.copy("base");
+    let db = ground(lab, kind);
     let project = db.project();
     kind.write(&project);
     let before = oracle::shape(&db);
@@ -138,26 +154,35 @@ pub fn ids(kind: &Kind) -> Vec<String> {
     vec!["1_first".to_owned(), format!("2_{}", kind.name), "3_last".to_owned()]
 }
 
-/// How often a run passes a point: until it holds the lock and has read the witness, and in all.
+/// How often a run passes a point: until it has read the witness, until all its steps are recorded, and in all.
 struct Passed {
     point: String,
-    common: u32,
+    witnessed: u32,
+    recorded: u32,
     times: u32,
 }
 
 /// Counts the lines of a trace, and removes it.
 fn passed(trace: &Path) -> Vec<Passed> {
-    let mut counts: BTreeMap<String, (u32, u32)> = BTreeMap::new();
-    let mut common = 1;
-    for line in std::fs::read_to_string(trace).unwrap().lines() {
-        let (before, times) = counts.entry(line.to_owned()).or_default();
-        (*before, *times) = (*before + common, *times + 1);
-        if line == Point::ReconcileAfter.name() {
-            common = 0;
-        }
-    }
+    let text = std::fs::read_to_string(trace).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let place = |point: Point| lines.iter().position(|line| *line == point.name()).unwrap();
+    let (witnessed, recorded) = (place(Point::ReconcileAfter) + 1, place(Point::VerifyBefore));
     std::fs::remove_file(trace).unwrap();
-    counts.into_iter().map(|(point, (common, times))| Passed { point, common, times }).collect()
+    let mut counts: BTreeMap<&str, [u32; 3]> = BTreeMap::new();
+    for (at, line) in lines.iter().enumerate() {
+        let [before, within, times] = counts.entry(line).or_default();
+        *before += u32::from(at < witnessed);
+        *within += u32::from(at < recorded);
+        *times += 1;
+    }
+    let passed = |(point, [witnessed, recorded, times]): (&str, [u32; 3])| Passed {
+        point: point.to_owned(),
+        witnessed,
+        recorded,
+        times,
+    };
+    counts.into_iter().map(passed).collect()
 }
 
 pub fn copy_dir(from: &Path, to: &Path) {
@@ -173,22 +198,23 @@ pub fn copy_dir(from: &Path, to: &Path) {
 }
 
 /// Every case. Points inside the journal's store mean something to the process and to its disk only. Until a run holds the
-/// lock and has read the witness, nothing depends on the kind of its steps: these points are tried with the first kind only.
+/// lock and has read the witness, and again when each of its steps is over and recorded in the journal, nothing depends on
+/// the kind of its steps: these points are tried with the first kind only.
 pub fn cases(lab: &Lab, stages: &Stages) -> Vec<Case> {
     let mut cases = Vec::new();
     let only = std::env::var("KIND").ok();
     for kind in (0..KINDS.len()).filter(|kind| only.as_ref().is_none_or(|only| KINDS[*kind].name == only)) {
         let stage = stages.get(lab, kind);
         for way in [Way::Forward, Way::Back] {
-            for Passed { point, common, times } in &stage.points[format!("{way:?}").as_str()] {
+            for Passed { point, witnessed, recorded, times } in &stage.points[format!("{way:?}").as_str()] {
                 let in_store = point.starts_with("journal.") && !Point::ALL.iter().any(|known| known.name() == point);
                 let blows: &[Blow] = if in_store {
                     &[Blow::Kill, Blow::Disk, Blow::ReadOnly]
                 } else {
                     &[Blow::Kill, Blow::Term, Blow::Backend, Blow::Server]
                 };
-                let first = if kind == 0 || only.is_some() { 1 } else { common + 1 };
-                for nth in first..=*times {
+                let own = if is_first(&KINDS[kind]) { 1..=*times } else { witnessed + 1..=*recorded };
+                for nth in own {
                     for &blow in blows {
                         cases.extend(thens(way, blow).iter().map(|&then| Case {
                             kind,
@@ -220,7 +246,15 @@ fn test(lab: &Lab, stages: &Stages, case: &Case) -> Result<(), String> {
     let (db, project) = staged(lab, stages, case);
     with_journal(lab, stages, case, &project);
     let first = struck(lab, &db, &project, case);
-    judged(lab, stages, case, (&db, &project), &first)
+    // Whoever never came to the point was not harmed, and the case says nothing.
+    if case.blow == Blow::Kill && first.code.is_some() {
+        return Err(format!("the point was not passed: {first}"));
+    }
+    judged(lab, stages, case, (&db, &project), &first)?;
+    if case.is_back() {
+        db.hand_on();
+    }
+    Ok(())
 }
 
 /// The database and the files that a case begins with.
@@ -229,7 +263,7 @@ pub fn staged<'l>(lab: &'l Lab, stages: &Stages, case: &Case) -> (Scratch<'l>, P
     // The lab's own template of what was applied comes with it.
     stages.get(lab, case.kind);
     let db = match case.way {
-        Way::Forward => lab.copy("base"),
+        Way::Forward => ground(lab, kind),
         Way::Back => lab.copy(&format!("done_{}", kind.name)),
     };
     let project = db.project();
@@ -261,8 +295,7 @@ pub fn judged(
     }
     let mut log = format!("first {first}");
     let end = finish(db, project, case, &mut log);
-    let back = case.way == Way::Back || case.then == Then::Unwind;
-    let kind = &KINDS[case.kind];
+    let (back, kind) = (case.is_back(), &KINDS[case.kind]);
     let check = || {
         end?;
         oracle::same("schema and data", &oracle::shape(db), if back { &stage.before } else { &stage.after })?;
