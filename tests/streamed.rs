@@ -31,6 +31,20 @@ fn data_script(project: &Project, rows: usize) -> PathBuf {
     project.write("001_items.sql", &text)
 }
 
+/// The same rows as statements.
+fn insert_script(project: &Project, rows: usize) -> PathBuf {
+    let mut text = Vec::with_capacity(rows * 130);
+    text.extend_from_slice(
+        b"-- Description: many rows\nCREATE TABLE items (id bigint PRIMARY KEY, name text, note text);\n",
+    );
+    for row in 0..rows {
+        let note = "n\u{f6}te, as long as those of data scripts are; and it''s a semicolon";
+        writeln!(text, "INSERT INTO items VALUES ({row}, 'name of item {row}', '{note} {row:09}');").unwrap();
+    }
+    text.extend_from_slice(b"CREATE INDEX items_name ON items (name);\n");
+    project.write("001_items.sql", &text)
+}
+
 /// Runs a command to its end. Returns the most memory it had, in MB, too.
 fn peak(project: &Project, args: &[&str]) -> (Output, usize) {
     let child = project.spawn(args);
@@ -62,8 +76,13 @@ fn a_data_script_takes_less_memory_than_its_size() {
     }
     // What the program takes by itself, which is more in this build than in one for users.
     let (_, usual) = peak(&Scene::with_steps(1).project, &["apply"]);
+    takes_less(usual, ROWS, 3, data_script);
+    takes_less(usual, ROWS / 3, 0, insert_script);
+}
+
+fn takes_less(usual: usize, rows: usize, mark: u64, script: fn(&Project, usize) -> PathBuf) {
     let scene = Scene::new();
-    let path = data_script(&scene.project, ROWS);
+    let path = script(&scene.project, rows);
     let size = fs::metadata(&path).unwrap().len();
     for (args, code) in
         [(&["list"][..], 0), (&["lint"], 0), (&["plan"], 0), (&["status"], 0), (&["apply"], 0), (&["status"], 0)]
@@ -74,10 +93,10 @@ fn a_data_script_takes_less_memory_than_its_size() {
         assert!(peak > 1, "the peak of {args:?} was not seen: {peak}");
         assert!(peak < 60 && peak < usual + 16, "{args:?} took {peak} MB, and {usual} MB without any data");
     }
-    assert_eq!(scene.db.psql("SELECT count(*), max(id) FROM items"), format!("{ROWS}|{}", ROWS - 1));
+    assert_eq!(scene.db.psql("SELECT count(*), max(id) FROM items"), format!("{rows}|{}", rows - 1));
     // The history has all of it, and it is what the file holds behind its byte order mark.
     let whole = "SELECT content = sha256(convert_to(up_sql, 'UTF8')), octet_length(up_sql) FROM migengine.history";
-    assert_eq!(scene.db.psql(whole), format!("t|{}", size - 3));
+    assert_eq!(scene.db.psql(whole), format!("t|{}", size - mark));
     assert_eq!(scene.db.psql("SELECT count(*) FROM migengine.piece"), "0");
 }
 
@@ -105,9 +124,17 @@ fn an_error_of_the_server_behind_the_data_names_the_line_of_the_file() {
 
 /// A step waits until `go` has a row; what happens to the file of the step behind it happens after it was planned.
 fn while_the_run_is_under_way(rows: usize, change: impl FnOnce(&Path)) -> (Scene, Output) {
+    while_a_script_waits(data_script, rows, change)
+}
+
+fn while_a_script_waits(
+    script: fn(&Project, usize) -> PathBuf,
+    rows: usize,
+    change: impl FnOnce(&Path),
+) -> (Scene, Output) {
     let scene = Scene::new();
     scene.db.psql("CREATE TABLE go (n int)");
-    let path = data_script(&scene.project, rows);
+    let path = script(&scene.project, rows);
     let wait = "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM go) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$;";
     scene.project.write("000_wait.sql", wait);
     let runner = scene.project.spawn(&["apply"]);
@@ -177,4 +204,61 @@ fn parts_and_atomic_runs_take_data_from_the_file_too() {
     scene.run(&["apply", "--atomic"]).expect(0);
     assert_eq!(scene.db.psql(whole), "t\nt");
     assert_eq!(scene.db.psql("SELECT count(*) FROM items"), (ROWS / 6).to_string());
+}
+
+#[test]
+fn an_error_among_inserts_that_stayed_in_the_file_names_its_line() {
+    let scene = Scene::new();
+    let path = insert_script(&scene.project, ROWS / 6);
+    let row = ROWS / 8;
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace(&format!("({row}, 'name"), "(7, 'name")).unwrap();
+    let output = scene.run(&["apply"]).expect(7);
+    let place = format!("001_items.sql:{}:1", row + 3);
+    assert!(output.stderr.contains(&place) && output.stderr.contains("(7, 'name of item"), "{place}: {output}");
+    assert_eq!(scene.db.psql("SELECT to_regclass('items') IS NULL"), "t");
+}
+
+#[test]
+fn inserts_that_became_something_else_after_planning_are_not_sent() {
+    let becomes = |other: &'static str| {
+        while_a_script_waits(insert_script, ROWS / 6, move |path| {
+            let text = fs::read_to_string(path).unwrap();
+            let was = format!("INSERT INTO items VALUES ({}, 'name", ROWS / 8);
+            assert_eq!(other.len(), was.len());
+            fs::write(path, text.replace(&was, other)).unwrap();
+        })
+    };
+    for other in ["COMMIT;DROP TABLE go;--        , 'name", "INSERT INTO items VALUES (90001, 'name"] {
+        let (scene, output) = becomes(other);
+        let output = output.expect(7);
+        assert!(output.stderr.contains("ME328") && output.stderr.contains("001_items.sql"), "{output}");
+        assert_eq!(scene.db.psql("SELECT to_regclass('items') IS NULL, to_regclass('go') IS NULL"), "t|f");
+        assert_eq!(scene.history(), "000_wait:applied");
+    }
+}
+
+#[test]
+fn inserts_stay_in_the_file_in_every_way_of_running() {
+    let whole = "SELECT content = sha256(convert_to(up_sql, 'UTF8')) FROM migengine.history ORDER BY id";
+    let rows = (ROWS / 6).to_string();
+    let scene = Scene::new();
+    let path = insert_script(&scene.project, ROWS / 6);
+    scene.project.write("001_items_rollback.sql", "DROP TABLE items;");
+    scene.run(&["rehearse"]).expect(0);
+    let sql = scene.run(&["plan", "--sql"]).expect(0);
+    assert!(sql.stdout.contains(&format!("({}, 'name of item", ROWS / 6 - 1)), "{} bytes", sql.stdout.len());
+    scene.crash("step.answered:1", &["apply"]);
+    assert_eq!(scene.db.psql("SELECT to_regclass('items') IS NULL"), "t");
+    scene.run(&["apply", "--resume"]).expect(0);
+    assert_eq!(scene.db.psql(&format!("SELECT count(*) FROM items; {whole}")), format!("{rows}\nt"));
+    // The author's own transaction, and all in one.
+    let text = fs::read_to_string(path).unwrap();
+    for (begin, end, how) in [("BEGIN;\n", "COMMIT;\n", &["apply"][..]), ("", "", &["apply", "--atomic"])] {
+        let scene = Scene::new();
+        scene.project.write("001_items.sql", format!("{begin}{text}{end}"));
+        scene.project.write("002_more.sql", "UPDATE items SET note = 'x' WHERE id = 1;");
+        scene.run(how).expect(0);
+        assert_eq!(scene.db.psql(&format!("SELECT count(*) FROM items; {whole}")), format!("{rows}\nt\nt"));
+    }
 }

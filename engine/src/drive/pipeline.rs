@@ -529,7 +529,10 @@ struct Exchange {
 /// Longest script that is sent without waiting, in bytes: all of it stands in the send queue then.
 const PIPELINED_MAX: usize = 4 << 20;
 
-/// Whether a script can be sent without waiting: no data block, which needs the server's go-ahead, and not too long.
+/// Whether a script can be sent without waiting: all of it is in memory, no data block, which needs the server's go-ahead, and
+/// not too long.
 pub(crate) fn pipelines(script: &Script) -> bool {
-    script.text.len() <= PIPELINED_MAX && script.statements.iter().all(|statement| statement.copy_data.is_none())
+    script.text.source().is_none()
+        && script.text.len() <= PIPELINED_MAX
+        && script.statements.iter().all(|statement| statement.copy_data.is_none())
 }

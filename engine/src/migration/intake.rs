@@ -1,4 +1,5 @@
-//! Reading a large script in stretches: the SQL is kept, the data of COPY is measured, summed up and let go.
+//! Reading a large script in stretches: the SQL is kept, the data of COPY and `INSERT`s that are all alike are measured, summed
+//! up and let go.
 //!
 //! Where a block of data begins is found by the splitter itself, on what is known to be complete; the script that comes
 //! of it is split once more as a whole, and has to show the same blocks. Whatever is out of the ordinary (bytes that are
@@ -7,13 +8,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::text::{Block, Source, Text};
+use super::tally::Tally;
+use super::text::{Block, Holds, Source, Text};
 use crate::sql::{Hasher, Settled, Strings, settle};
 
 /// Sizes that decide what stays in the file, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// A block of data of at least this size is not kept.
+    /// A block of at least this size is not kept.
     pub block: usize,
     /// How much more SQL has to come before it is split again.
     pub window: usize,
@@ -24,7 +26,7 @@ impl Bounds {
     pub const USUAL: Self = Self { block: 64 << 10, window: 256 << 10 };
 }
 
-/// SQL beyond this, before any block of data, makes a script that is held whole: there is little to be gained then.
+/// SQL beyond this, before any block that is left, makes a script that is held whole: there is little to be gained then.
 const MUCH_SQL: usize = 16 << 20;
 
 /// A script that is being read.
@@ -45,6 +47,7 @@ pub struct Intake {
     /// The statements of `held` are complete up to here.
     settled: usize,
     strings: Strings,
+    tally: Tally,
     /// How long `held` has to be before it is split again.
     next_look: usize,
     odd: bool,
@@ -85,6 +88,7 @@ impl Intake {
             reading: Reading::Sql,
             settled: 0,
             strings: Strings::START,
+            tally: Tally::new(),
             next_look: bounds.window,
             odd: false,
         }
@@ -104,7 +108,7 @@ impl Intake {
             joined.extend_from_slice(bytes);
             self.decode(&joined);
         }
-        self.odd |= self.left.is_empty() && self.held.len() > MUCH_SQL;
+        self.odd |= self.left.is_empty() && !self.tally.is_open() && self.held.len() > MUCH_SQL;
         !self.odd
     }
 
@@ -120,11 +124,12 @@ impl Intake {
                 self.close(&[]);
             }
         }
+        let tokens = self.tally.finish(&self.held, &mut self.left);
         if self.odd || !self.torn.is_empty() || self.left.is_empty() {
             return None;
         }
         let content = self.content.finish();
-        let source = Source { path, begin: self.begin, end: self.at, content, left: self.left };
+        let source = Source { path, begin: self.begin, end: self.at, content, tokens, left: self.left };
         Some(Text::Streamed { sql: Arc::new(self.held), source: Arc::new(source) })
     }
 
@@ -190,12 +195,17 @@ impl Intake {
         let data = data.map(|start| self.settled + start);
         self.settled += upto;
         self.strings = strings;
+        let start = data.filter(|start| self.held.len() - start >= self.bounds.block);
+        let moved = start.map(|start| self.held.split_off(start).into_bytes());
+        let end = self.at - moved.as_ref().map_or(0, Vec::len) as u64;
+        self.settled -= self.tally.count(&mut self.held, self.settled, end, self.bounds.block, &mut self.left);
         // Splitting a long statement again and again must not take time beyond all proportion.
         self.next_look = self.held.len() + self.bounds.window.max(self.held.len() - self.settled);
-        let start = data.filter(|start| self.held.len() - start >= self.bounds.block)?;
-        let moved = self.held.split_off(start).into_bytes();
-        self.reading = Reading::Data(Passing { start: self.at - moved.len() as u64, ..Passing::default() });
-        Some(moved)
+        if moved.is_some() {
+            self.tally.close(&mut self.left);
+            self.reading = Reading::Data(Passing { start: end, ..Passing::default() });
+        }
+        moved
     }
 
     /// The block is over; `rest` was read and does not belong to it.
@@ -203,7 +213,7 @@ impl Intake {
         let Reading::Data(passing) = std::mem::replace(&mut self.reading, Reading::Sql) else { return };
         let len = self.at.saturating_sub(rest.len() as u64).saturating_sub(passing.start);
         let Passing { start, lines, hasher, .. } = passing;
-        self.left.push(Block { at: self.held.len(), start, len, lines, digest: hasher.finish() });
+        self.left.push(Block { holds: Holds::Data, at: self.held.len(), start, len, lines, digest: hasher.finish() });
     }
 }
 

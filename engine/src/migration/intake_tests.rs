@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::diag::Diagnostic;
+use crate::sql::insert_frame;
 
 const TINY: Bounds = Bounds { block: 4, window: 8 };
 
@@ -45,6 +46,14 @@ const SNIPPETS: &[&str] = &[
     "\u{feff}",
     "\u{0}",
     "CREATE TABLE t (a int);\n",
+    "INSERT INTO t VALUES (1, '\u{e4}');\n",
+    "INSERT INTO t VALUES (-2, NULL), (3, 'x;');\r\n",
+    "INSERT INTO t VALUES (4, 'y');",
+    "INSERT INTO u (a) VALUES (E'\\'');\n",
+    "INSERT INTO u (a) VALUES ('\\');\n",
+    "INSERT INTO u (a) VALUES (now());\n",
+    "\nINSERT INTO t VALUES (5, 'z')",
+    "COMMENT ON TABLE t IS 'x';\n",
 ];
 
 fn streamed(bytes: &[u8], bounds: Bounds, step: usize) -> Option<(Option<Script>, Vec<Diagnostic>)> {
@@ -64,9 +73,10 @@ fn same(bytes: &[u8], bounds: Bounds, step: usize) -> bool {
     assert_eq!(found, expected);
     let (script, whole) = (script.unwrap(), whole.unwrap());
     assert_eq!((script.content, script.tokens), (whole.content, whole.tokens));
-    assert_eq!((&script.header, &script.parts), (&whole.header, &whole.parts));
-    assert_eq!(script.statements.len(), whole.statements.len());
-    for (one, other) in script.statements.iter().zip(&whole.statements) {
+    assert_eq!((&script.header, script.transactional()), (&whole.header, whole.transactional()));
+    let mut others = whole.statements.iter();
+    for one in &script.statements {
+        let other = others.next().unwrap();
         assert_eq!((script.sql(one), one.position), (whole.sql(other), other.position));
         assert_eq!(one.standard_strings, other.standard_strings);
         let (at, end) = (one.text.range().start, one.text.range().end);
@@ -81,7 +91,22 @@ fn same(bytes: &[u8], bounds: Bounds, step: usize) -> bool {
             Data::Left(..) => unreachable!("this script was read at once"),
         });
         assert_eq!(data, expected);
+        if let Some((_, block)) = script.inserts_behind(one) {
+            let left = &bytes[block.start as usize..(block.start + block.len) as usize];
+            let left = std::str::from_utf8(left).unwrap();
+            assert_eq!(block.lines as usize, left.matches('\n').count());
+            let like = insert_frame(&whole.text, other).unwrap();
+            let mut pieces = String::new();
+            while pieces.len() < left.len() {
+                let other = others.next().unwrap();
+                assert_eq!(insert_frame(&whole.text, other).as_ref(), Some(&like));
+                pieces += other.piece.of(&whole.text);
+            }
+            assert_eq!(pieces, left);
+        }
     }
+    assert_eq!(others.next(), None);
+    assert!(whole.transactional() || script.parts == whole.parts);
     let source = script.text.source().unwrap();
     let text = whole.text.as_bytes();
     assert_eq!(&bytes[source.begin as usize..source.end as usize], text);
@@ -111,6 +136,25 @@ proptest! {
         text += "-- chunked: no\n-- verify: above nothing\n";
         prop_assert!(same(text.as_bytes(), TINY, step));
     }
+}
+
+#[test]
+fn inserts_that_are_alike_stay_in_the_file() {
+    let row = |n: usize| format!("INSERT INTO t VALUES ({n}, 'it''s; {n}');\n");
+    let rows = |from: usize| (from..from + 200).map(row).collect::<String>();
+    let mut text = format!("-- Description: data\nCREATE TABLE t (a int, b text);\n{}COPY t FROM stdin;\n", rows(1));
+    text += &"1\tx\n".repeat(100);
+    text +=
+        &format!("\\.\n{}INSERT INTO u VALUES (1);\n{}-- verify: above nothing\nSELECT 1;\n", rows(1000), rows(2000));
+    for step in [1, 7, 100, 5000] {
+        assert!(same(text.as_bytes(), TINY, step), "{step}");
+    }
+    let (script, _) = streamed(text.as_bytes(), TINY, 100).unwrap();
+    let script = script.unwrap();
+    assert!(script.text.len() < 1000, "{} bytes are held:\n{}", script.text.len(), &*script.text);
+    // Statements that are parts of their own are counted, and so all of them are held.
+    let alone = format!("-- Transaction: per-statement\n{}", rows(1));
+    assert!(streamed(alone.as_bytes(), TINY, 100).is_none());
 }
 
 #[test]

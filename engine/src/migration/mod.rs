@@ -13,6 +13,7 @@ mod parts;
 mod reference;
 mod script;
 mod shape;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -27,5 +28,5 @@ pub use parts::{Part, PartKind};
 pub use reference::{MigrationRef, ResolveError};
 pub use script::{Script, parse_owned, parse_script, parse_streamed};
 pub use shape::Place;
-pub use text::{Block, Data, Source, Text};
+pub use text::{Block, Data, Holds, Source, Text};
 pub use value::{Allowance, parse_duration};

@@ -7,7 +7,7 @@ use super::directive::{self, Directive, DirectiveKey};
 use super::discover::{FileName, ScriptKind};
 use super::header::{self, Header};
 use super::parts::{self, Part, PartKind};
-use super::text::{Data, Text};
+use super::text::{Block, Data, Holds, Source, Text};
 use super::value;
 use crate::diag::Diagnostic;
 use crate::id::Digest;
@@ -56,6 +56,12 @@ impl Script {
     #[must_use]
     pub fn copy_data(&self, statement: &Statement) -> Option<Data<'_>> {
         statement.copy_data.map(|span| self.text.data(span))
+    }
+
+    /// The statements like this one that follow it and stayed in the file.
+    #[must_use]
+    pub fn inserts_behind(&self, statement: &Statement) -> Option<(&Source, &Block)> {
+        self.text.inserts_behind(statement)
     }
 
     /// Checksum over the significant tokens of some of its statements.
@@ -125,7 +131,7 @@ pub fn parse_owned(file: &str, mut bytes: Vec<u8>) -> (Option<Script>, Vec<Diagn
     parse_text(file, text, content)
 }
 
-/// Reads a script whose data stayed in the file. Nothing where the blocks that were left there are not those of its
+/// Reads a script that stayed in the file in part. Nothing where the blocks that were left there are not those of its
 /// statements: then it has to be held whole.
 #[must_use]
 pub fn parse_streamed(file: &str, text: Text) -> Option<(Option<Script>, Vec<Diagnostic>)> {
@@ -133,13 +139,17 @@ pub fn parse_streamed(file: &str, text: Text) -> Option<(Option<Script>, Vec<Dia
     if usize::try_from(source.end).map_or(true, |end| end > MAX_FILE_LEN) {
         return None;
     }
-    let blocks: Vec<usize> = source.left.iter().map(|block| block.at).collect();
     let (script, found) = parse_text(file, text, source.content);
     if let Some(script) = &script {
-        let empty = script.statements.iter().filter_map(|statement| statement.copy_data.filter(|data| data.is_empty()));
-        let mut places = empty.map(|data| data.range().start);
-        // Each block is the data of one statement, in the same order; other statements may have none.
-        if !blocks.iter().all(|block| places.any(|place| place == *block)) {
+        let known = |block: &Block| {
+            let owner = script.statements.partition_point(|statement| statement.piece.range().end < block.at);
+            script.statements.get(owner).is_some_and(|owner| match block.holds {
+                Holds::Data => owner.copy_data.is_some_and(|data| data.is_empty() && data.range().start == block.at),
+                // Parts are counted by the statements that are in memory.
+                Holds::Inserts => owner.piece.range().end == block.at && script.transactional(),
+            })
+        };
+        if !source.left.iter().all(known) {
             return None;
         }
     }
@@ -182,7 +192,7 @@ fn parse_text(file: &str, text: Text, content: Digest) -> (Option<Script>, Vec<D
         return (None, report.into_diagnostics());
     }
     let found = report.into_diagnostics();
-    let tokens = tokens(&text, &statements);
+    let tokens = text.source().map_or_else(|| tokens(&text, &statements), |source| source.tokens);
     let script = Script { file: file.to_owned(), content, tokens, header, statements, parts, text };
     (Some(script), found)
 }

@@ -1,4 +1,4 @@
-//! The text of a script, of which the data of COPY may have stayed in the file.
+//! The text of a script, of which the data of COPY, and `INSERT`s that are all alike, may have stayed in the file.
 
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use crate::diag::{Diagnostic, Position};
 use crate::id::Digest;
-use crate::sql::Span;
+use crate::sql::{Span, Statement};
 
-/// What is in memory of a script, without a byte order mark. All spans refer to it, and it is what `Deref` gives: the
-/// SQL, always all of it, and the data of COPY unless that stayed in the file.
+/// What is in memory of a script, without a byte order mark. All spans refer to it, and it is what `Deref` gives: all of it
+/// but the blocks that stayed in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Text {
     /// All of it.
     Held(Arc<String>),
-    /// Without the blocks of data that are named in [`Source::left`].
+    /// Without the blocks that are named in [`Source::left`].
     Streamed {
         /// The rest of the file.
         sql: Arc<String>,
-        /// Where the data is.
+        /// Where they are.
         source: Arc<Source>,
     },
 }
@@ -34,14 +34,28 @@ pub struct Source {
     pub end: u64,
     /// Checksum over the LF-normalised bytes between the two.
     pub content: Digest,
+    /// Checksum over the significant tokens of all its statements, those among them that are not in memory.
+    pub tokens: Digest,
     /// What is not in memory, in order.
     pub left: Vec<Block>,
 }
 
-/// The data of one COPY, whole lines, which stayed in the file.
+/// What a block holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// The data of one COPY, whole lines.
+    Data,
+    /// Statements, each with its `;`, that differ from the one in front of them in nothing but their literals. A line ends behind
+    /// the last one.
+    Inserts,
+}
+
+/// A stretch of a script that stayed in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// Where it would stand in the text: a byte, the beginning of a line.
+    /// What it is.
+    pub holds: Holds,
+    /// Where it would stand in the text: the byte behind the statement that it belongs to, or where that one's data begins.
     pub at: usize,
     /// Its first byte in the file.
     pub start: u64,
@@ -76,15 +90,25 @@ impl Text {
         self.source().map_or(&[], |source| &source.left)
     }
 
+    fn block(&self, holds: Holds, at: usize) -> Option<(&Source, &Block)> {
+        let source = self.source()?;
+        let found = source.left.binary_search_by_key(&at, |block| block.at).ok()?;
+        source.left.get(found).filter(|block| block.holds == holds).map(|block| (&**source, block))
+    }
+
     /// The data that stands, or would stand, at a place of the text.
     #[must_use]
     pub fn data(&self, span: Span) -> Data<'_> {
-        let start = span.range().start;
-        let found = self.source().and_then(|source| {
-            let at = source.left.binary_search_by_key(&start, |block| block.at).ok()?;
-            Some(Data::Left(source, source.left.get(at)?))
-        });
-        found.unwrap_or(Data::Held(span.of(self)))
+        match self.block(Holds::Data, span.range().start) {
+            Some((source, block)) => Data::Left(source, block),
+            None => Data::Held(span.of(self)),
+        }
+    }
+
+    /// The statements like this one that follow it and stayed in the file.
+    #[must_use]
+    pub fn inserts_behind(&self, statement: &Statement) -> Option<(&Source, &Block)> {
+        self.block(Holds::Inserts, statement.piece.range().end)
     }
 
     /// Line and column in the file of a byte of the text.

@@ -22,7 +22,7 @@ pub(crate) struct Again<'s> {
 }
 
 impl<'s> Again<'s> {
-    /// The data of one COPY.
+    /// A block that was left.
     pub(crate) async fn block(source: &'s Source, block: &Block) -> Result<Self, Fault> {
         Self::open(source, block.start, block.len, block.digest).await
     }

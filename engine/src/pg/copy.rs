@@ -1,5 +1,5 @@
 //! Scripts with `COPY … FROM stdin` and its data: the server must give its go-ahead before the data is sent, so these
-//! are sent message by message.
+//! are sent message by message. So are those of which a part stayed in the file.
 
 use bytes::Bytes;
 use futures_util::SinkExt as _;
@@ -8,6 +8,7 @@ use tokio_postgres::{Client, CopyInSink};
 use super::again::Again;
 use super::failure::{Fault, Site, fault};
 use super::flight::{Cargo, Gauge, Group, group, says_false, untrue, unwitnessed};
+use super::inserts::pour_inserts;
 use super::send::{ask, send};
 use super::session::Session;
 use super::witness::Scribe;
@@ -35,6 +36,9 @@ pub(crate) async fn carry(session: &Session, scribe: &Scribe, cargo: &Cargo<'_>)
                 let answer = answer.map_err(|(answer, error)| fault(&error, Some(group.site(answer.completed))))?;
                 rows = rows.saturating_add(answer.rows);
             }
+        }
+        if let Some((like, block)) = group.inserts() {
+            rows = rows.saturating_add(pour_inserts(client, cargo.script, like, block).await?);
         }
     }
     if let Some(verify) = cargo.verify {

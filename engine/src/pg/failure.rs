@@ -38,6 +38,14 @@ pub(crate) struct Site<'a> {
 /// Longest excerpt of a statement kept with a failure, in characters.
 const EXCERPT: usize = 400;
 
+/// The beginning of a statement.
+pub(crate) fn excerpt(sql: &str) -> String {
+    match sql.char_indices().nth(EXCERPT) {
+        Some((end, _)) => format!("{}...", sql.get(..end).unwrap_or_default()),
+        None => sql.to_owned(),
+    }
+}
+
 impl<'a> Site<'a> {
     /// One statement, sent alone.
     pub(crate) fn of(script: &'a Script, statement: &'a Statement) -> Self {
@@ -79,13 +87,7 @@ impl<'a> Site<'a> {
             failure.line = Some(position.line);
             failure.column = Some(position.column);
         }
-        failure.statement = statement.map(|statement| {
-            let sql = statement.sql(text);
-            match sql.char_indices().nth(EXCERPT) {
-                Some((end, _)) => format!("{}...", sql.get(..end).unwrap_or_default()),
-                None => sql.to_owned(),
-            }
-        });
+        failure.statement = statement.map(|statement| excerpt(statement.sql(text)));
         failure
     }
 

@@ -14,7 +14,7 @@ use super::witness::{EventTriggers, Mark, Mirror, Scribe, Written};
 use crate::guard::{Case, Reach};
 use crate::hazard::{LockOn, ObjectLock};
 use crate::id::Epoch;
-use crate::migration::{Data, Part, PartKind, Script};
+use crate::migration::{Block, Data, Part, PartKind, Script, Source};
 use crate::run::failure::Failure;
 use crate::sql::Statement;
 
@@ -356,6 +356,7 @@ pub(crate) fn group<'a>(script: &'a Script, part: &Part) -> Vec<Group<'a>> {
         let group = Group { script, statements: &statements[first..=index] }; // invariant: first <= index < len
         let next_fits = statements.get(index + 1).is_some_and(|next| {
             next.copy_data.is_none()
+                && script.inserts_behind(&statements[index]).is_none() // invariant: index < len
                 && next.text.end as usize - group.start() <= GROUP_BYTES
                 && next.standard_strings == statements[index].standard_strings // invariant: index < len
         });
@@ -382,6 +383,12 @@ impl<'a> Group<'a> {
     /// The COPY data behind its only statement, if it has some.
     pub(crate) fn copy_data(&self) -> Option<Data<'a>> {
         self.script.copy_data(self.statements.first()?)
+    }
+
+    /// What follows its last statement and is like it, if that stayed in the file.
+    pub(crate) fn inserts(&self) -> Option<(&'a Statement, (&'a Source, &'a Block))> {
+        let last = self.statements.last()?;
+        Some((last, self.script.inserts_behind(last)?))
     }
 
     /// Where an error came from, by how many statements of the group were completed before it.

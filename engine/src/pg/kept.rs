@@ -63,7 +63,7 @@ impl Keeper {
 
 /// The text that bytes begin with, and the first bytes of a character whose others are to come. Nothing where they are no
 /// UTF-8.
-fn characters(bytes: Vec<u8>) -> Option<(String, Vec<u8>)> {
+pub(super) fn characters(bytes: Vec<u8>) -> Option<(String, Vec<u8>)> {
     match String::from_utf8(bytes) {
         Ok(text) => Some((text, Vec::new())),
         Err(error) => {

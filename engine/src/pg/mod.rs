@@ -12,6 +12,7 @@ pub(crate) mod failure;
 pub mod fingerprint;
 pub(crate) mod flight;
 pub(crate) mod guard;
+pub(crate) mod inserts;
 pub(crate) mod kept;
 pub mod layout;
 pub mod lock;

@@ -70,23 +70,38 @@ pub fn tokens_digest(text: &str, statements: &[Statement]) -> Digest {
 /// counts by its checksum, so that it never has to be held.
 #[must_use]
 pub fn tokens_digest_with(text: &str, statements: &[Statement], data: impl Fn(Span) -> Digest) -> Digest {
-    let mut hasher = Sha256::new();
-    let mut piece = |written: &str| {
-        let mut len = 0_u64;
-        normalised(written, |bytes| len += bytes.len() as u64);
-        hasher.update(len.to_le_bytes());
-        normalised(written, |bytes| hasher.update(bytes));
-    };
+    let mut hasher = TokensHasher::default();
     for statement in statements {
+        hasher.take(text, statement, &data);
+    }
+    hasher.finish()
+}
+
+/// The same, statement by statement.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TokensHasher(Sha256);
+
+impl TokensHasher {
+    pub(crate) fn take(&mut self, text: &str, statement: &Statement, data: impl Fn(Span) -> Digest) {
         for token in statement.significant(text) {
-            piece(token.span.of(text));
+            self.piece(token.span.of(text));
         }
-        piece(";");
+        self.piece(";");
         if let Some(span) = statement.copy_data {
-            piece(&data(span).to_string());
+            self.piece(&data(span).to_string());
         }
     }
-    Digest::from_bytes(hasher.finalize().into())
+
+    fn piece(&mut self, written: &str) {
+        let mut len = 0_u64;
+        normalised(written, |bytes| len += bytes.len() as u64);
+        self.0.update(len.to_le_bytes());
+        normalised(written, |bytes| self.0.update(bytes));
+    }
+
+    pub(crate) fn finish(self) -> Digest {
+        Digest::from_bytes(self.0.finalize().into())
+    }
 }
 
 /// Passes the text on in stretches that leave out the CR of each CRLF.

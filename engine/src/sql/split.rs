@@ -52,6 +52,33 @@ pub(crate) struct Strings {
 impl Strings {
     /// As a session begins.
     pub(crate) const START: Self = Self { now: true, session: true };
+
+    /// As a statement is read.
+    pub(crate) fn of(statement: &Statement) -> Self {
+        Self { now: statement.standard_strings, session: statement.standard_strings }
+    }
+}
+
+/// Splits a stretch of a text, which begins between two statements and ends so. Says of each statement how quotes are read behind
+/// it. Positions count from the beginning of the stretch.
+pub(crate) fn split_between(text: &str, span: Span, strings: Strings) -> Vec<(Statement, Strings)> {
+    let mut splitter = Splitter::new(text, strings.now);
+    splitter.session_strings = strings.session;
+    splitter.lexer = Lexer::within(text, span, strings.now);
+    splitter.piece_start = span.range().start;
+    splitter.here.offset = span.range().start;
+    let mut found = Vec::new();
+    let take = |splitter: &mut Splitter<'_>, found: &mut Vec<(Statement, Strings)>| {
+        let strings = Strings { now: splitter.lexer.standard_strings(), session: splitter.session_strings };
+        found.extend(splitter.out.statements.pop().map(|statement| (statement, strings)));
+    };
+    while let Some(token) = splitter.lexer.next() {
+        splitter.take(token);
+        take(&mut splitter, &mut found);
+    }
+    splitter.end_statement(span.range().end, None);
+    take(&mut splitter, &mut found);
+    found
 }
 
 /// What is certain about a text that goes on.

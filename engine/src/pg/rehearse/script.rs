@@ -6,6 +6,7 @@ use crate::migration::{Part, PartKind, Script};
 use crate::pg::copy::pour;
 use crate::pg::failure::{Fault, Site, fault};
 use crate::pg::flight::{RESET, says_false, untrue};
+use crate::pg::inserts::pour_inserts;
 use crate::pg::send::ask;
 use crate::pg::session::Session;
 use crate::run::failure::Failure;
@@ -229,6 +230,13 @@ impl Runner<'_> {
         match script.copy_data(statement) {
             Some(data) => self.bounded(Some(site), pour(&self.session.client, sql, data, site)).await.map(|_| ()),
             None => self.limited(Some(site), self.session.client.batch_execute(sql)).await,
+        }?;
+        match script.inserts_behind(statement) {
+            Some(block) => {
+                let poured = pour_inserts(&self.session.client, script, statement, block);
+                self.bounded(Some(site), poured).await.map(|_| ())
+            }
+            None => Ok(()),
         }
     }
 
