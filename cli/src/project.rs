@@ -175,7 +175,7 @@ impl Project {
             let bytes = std::fs::read(&source.path)
                 .map_err(|error| CommandError::usage("ME017", format!("the file {file} cannot be read: {error}")))?;
             match parse_owned(file, bytes).0.filter(|script| script.content == migration.up.content) {
-                Some(script) => migration.up = script,
+                Some(script) => migration.up = Arc::new(script),
                 None => {
                     let what = format!("{file} was changed while it was looked at");
                     return Err(CommandError::refused("ME328", what).next("migengine plan --sql"));
@@ -220,7 +220,7 @@ fn node(migration: &Migration) -> plan::Node {
         },
         conflicts: header.conflicts.iter().map(reference).collect(),
         up: plan_script(&migration.up),
-        down: migration.down.as_ref().map(plan_script),
+        down: migration.down.as_deref().map(plan_script),
         irreversible_reason: header.irreversible.clone(),
     }
 }

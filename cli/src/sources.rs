@@ -90,9 +90,9 @@ fn step_scripts(migration: Option<&Migration>, kept: &Kept, id: &MigrationId, gr
             down_sql: down.map(|script| script.text.clone()),
             verify_sql: verify.map(|script| script.text.clone()),
         },
-        up: Some(Arc::new(up.clone())),
-        down: down.map(|script| Arc::new(script.clone())).or_else(|| kept.down(id)),
-        verify: verify.map(|script| Arc::new(script.clone())),
+        up: Some(Arc::clone(up)),
+        down: down.cloned().or_else(|| kept.down(id)),
+        verify: verify.cloned(),
     }
 }
 

@@ -88,10 +88,7 @@ pub fn books(db: &Scratch<'_>, project: &Project, applied: &[String]) -> Result<
     let mut history: Vec<&str> = history.lines().collect();
     history.sort_unstable();
     same("history", &history.join("\n"), &applied.join("\n"))?;
-    let open = db.sql(
-        "SELECT run_id, state, coalesce(rest, '-') FROM migengine.run WHERE state NOT IN ('Committed', 'RolledBack')",
-    );
-    same("runs that are not over, by the database", &open, "")?;
+    same("runs that are not over, by the database", &unfinished(db), "")?;
     let gaps = db.sql(
         "SELECT r.run_id, r.records, count(c.seq), max(c.seq) FROM migengine.run r LEFT JOIN migengine.record c USING (run_id) \
          GROUP BY 1, 2 HAVING r.records <> count(c.seq) OR r.records <> coalesce(max(c.seq), 0)",
@@ -100,8 +97,15 @@ pub fn books(db: &Scratch<'_>, project: &Project, applied: &[String]) -> Result<
     journal(db, project)
 }
 
+/// Runs of which the database does not know that they are over.
+pub fn unfinished(db: &Scratch<'_>) -> String {
+    db.sql(
+        "SELECT run_id, state, coalesce(rest, '-') FROM migengine.run WHERE state NOT IN ('Committed', 'RolledBack')",
+    )
+}
+
 /// No lock of ours, no session of ours. The last session may take a moment to end.
-fn quiet(db: &Scratch<'_>) -> Result<(), String> {
+pub fn quiet(db: &Scratch<'_>) -> Result<(), String> {
     let sql = "WITH here AS (SELECT oid FROM pg_database WHERE datname = current_database()) \
         SELECT 'session ' || application_name || ' ' || state FROM pg_stat_get_activity(NULL) JOIN here ON datid = oid \
         WHERE application_name LIKE 'migengine%' \

@@ -164,7 +164,7 @@ async fn examine(context: &Context, args: &DoctorArgs, list: &mut List) {
         }
     };
     let pending: Vec<&Migration> = plan.steps.iter().filter_map(|step| project.get(&step.id)).collect();
-    let scripts: Vec<_> = pending.iter().map(|migration| &migration.up).collect();
+    let scripts: Vec<_> = pending.iter().map(|migration| &*migration.up).collect();
     list.lap = Instant::now();
     let inspected = match preflight::inspect(context, &session, &state, &scripts).await {
         Ok(inspected) => inspected,

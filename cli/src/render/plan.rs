@@ -58,7 +58,7 @@ impl<'a> Picture<'a> {
         let mut knowledge = Knowledge::new(None);
         let steps = planned.plan.steps.iter().map(|step| {
             let migration = project.get(&step.id);
-            let file = migration.and_then(|found| if reverse { found.down.as_ref() } else { Some(&found.up) });
+            let file = migration.and_then(|found| if reverse { found.down.as_deref() } else { Some(&*found.up) });
             let script = match step.source {
                 Source::File => file.map(Held::File),
                 Source::History => kept.down(&step.id).map(Held::Kept),

@@ -4,6 +4,7 @@
 //! [`merge`] puts the results together. [`discover`] does both.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::script::{Script, parse_owned, parse_streamed};
 use super::text::Text;
@@ -37,12 +38,12 @@ pub enum FileName {
 pub struct Migration {
     /// The stem of its forward script.
     pub id: MigrationId,
-    /// The forward script.
-    pub up: Script,
+    /// The forward script. Shared with the steps of a run: a thousand scripts are held once.
+    pub up: Arc<Script>,
     /// The reverse script; without one the migration is irreversible.
-    pub down: Option<Script>,
+    pub down: Option<Arc<Script>>,
     /// The checks to run after it.
-    pub verify: Option<Script>,
+    pub verify: Option<Arc<Script>>,
 }
 
 /// One file after reading.
@@ -50,7 +51,7 @@ pub struct Migration {
 pub struct ReadFile {
     path: String,
     name: FileName,
-    script: Option<Script>,
+    script: Option<Arc<Script>>,
     found: Vec<Diagnostic>,
 }
 
@@ -117,7 +118,11 @@ pub fn read_file(path: &str, content: Result<Vec<u8>, &str>) -> ReadFile {
         (FileName::Script { .. }, Err(why)) => {
             file.found.push(Diagnostic::error("ME101", path, format!("cannot read the file: {why}")));
         }
-        (FileName::Script { .. }, Ok(bytes)) => (file.script, file.found) = parse_owned(path, bytes),
+        (FileName::Script { .. }, Ok(bytes)) => {
+            let (script, found) = parse_owned(path, bytes);
+            file.script = script.map(Arc::new);
+            file.found = found;
+        }
     }
     file
 }
@@ -126,7 +131,7 @@ pub fn read_file(path: &str, content: Result<Vec<u8>, &str>) -> ReadFile {
 #[must_use]
 pub fn read_streamed(path: &str, text: Text) -> Option<ReadFile> {
     let (script, found) = parse_streamed(path, text)?;
-    Some(ReadFile { path: path.to_owned(), name: FileName::of(path), script, found })
+    Some(ReadFile { path: path.to_owned(), name: FileName::of(path), script: script.map(Arc::new), found })
 }
 
 /// Puts files together. Migrations come in (number, id) order; diagnostics in the order of the paths. A migration with
@@ -182,7 +187,7 @@ struct Group {
 struct Member {
     id: MigrationId,
     path: String,
-    script: Option<Script>,
+    script: Option<Arc<Script>>,
 }
 
 impl Group {

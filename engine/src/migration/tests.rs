@@ -161,7 +161,9 @@ fn folder(files: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
     let files = files.iter().map(|(path, text)| ((*path).to_owned(), Ok(text.as_bytes().to_vec()))).collect();
     let (migrations, found) = discover(files);
     let show = |one: &Migration| {
-        let mark = |script: &Option<Script>, mark: &str| if script.is_some() { mark.to_owned() } else { String::new() };
+        let mark = |script: &Option<std::sync::Arc<Script>>, mark: &str| {
+            if script.is_some() { mark.to_owned() } else { String::new() }
+        };
         format!("{}{}{}", one.id, mark(&one.down, "-"), mark(&one.verify, "?"))
     };
     (migrations.iter().map(show).collect(), found.iter().map(|one| format!("{} {}", one.code, one.file)).collect())

@@ -32,7 +32,8 @@ pub(crate) async fn pour_inserts(
     let (mut torn, mut sql, mut rows) = (Vec::new(), String::new(), 0_u64);
     let mut here = script.text.position(block.at.saturating_sub(1));
     here.column = here.column.saturating_add(1);
-    while let Some(bytes) = file.next(CHUNK).await.map_err(placed)? {
+    // Twice as much where a statement is not complete: looking at it again and again must not take time beyond all proportion.
+    while let Some(bytes) = file.next(CHUNK.max(sql.len())).await.map_err(placed)? {
         torn.extend_from_slice(&bytes);
         let (text, rest) = characters(torn).ok_or_else(|| placed(changed(source)))?;
         torn = rest;

@@ -113,7 +113,7 @@ fn root(context: &Context) -> Result<PathBuf, CommandError> {
 /// # Errors
 /// All that are missing, with their packages.
 pub async fn refuse_missing_extensions(stand: &Stand, chain: &Chain, last: usize) -> Result<(), CommandError> {
-    let scripts: Vec<&Script> = chain.members.iter().take(last + 1).map(|member| &member.migration.up).collect();
+    let scripts: Vec<&Script> = chain.members.iter().take(last + 1).map(|member| &*member.migration.up).collect();
     let wanted = created_extensions(scripts);
     let names: BTreeSet<String> = wanted.keys().cloned().collect();
     let missing = stand.missing_extensions(&names).await?;
