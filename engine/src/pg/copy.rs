@@ -85,10 +85,7 @@ pub(crate) async fn pour(client: &Client, sql: &str, data: Data<'_>, site: Site<
             }
         }
         Data::Left(source, block) => {
-            let placed = |fault| match fault {
-                Fault::Refused(failure) => Fault::Refused(Box::new(site.place(*failure))),
-                lost @ Fault::Lost(_) => lost,
-            };
+            let placed = |fault: Fault| fault.placed(site);
             let mut file = Again::block(source, block).await.map_err(placed)?;
             while let Some(chunk) = file.next(CHUNK).await.map_err(placed)? {
                 sink.send(Bytes::from(chunk)).await.map_err(wrong)?;

@@ -15,6 +15,14 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    /// The same, with the place of a statement where the server refused it.
+    pub(crate) fn placed(self, site: Site<'_>) -> Self {
+        match self {
+            Self::Refused(failure) => Self::Refused(Box::new(site.place(*failure))),
+            lost @ Self::Lost(_) => lost,
+        }
+    }
+
     /// For people.
     pub(crate) fn words(&self) -> &str {
         match self {

@@ -23,10 +23,7 @@ pub(crate) async fn pour_inserts(
     (source, block): (&Source, &Block),
 ) -> Result<u64, Fault> {
     let site = Site::of(script, like);
-    let placed = |fault| match fault {
-        Fault::Refused(failure) => Fault::Refused(Box::new(site.place(*failure))),
-        lost @ Fault::Lost(_) => lost,
-    };
+    let placed = |fault: Fault| fault.placed(site);
     let Some(frame) = insert_frame(&script.text, like) else { return Err(placed(changed(source))) };
     let mut file = Again::block(source, block).await.map_err(placed)?;
     let (mut torn, mut sql, mut rows) = (Vec::new(), String::new(), 0_u64);
