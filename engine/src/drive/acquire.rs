@@ -140,7 +140,7 @@ impl<J: Journal> Driver<'_, J> {
     /// What the run's sessions will be asked for most.
     pub(crate) fn errand(&self) -> Errand {
         match (self.run.started.kind, self.run.direction) {
-            (RunKind::Apply, Direction::Forward) => Errand::Apply,
+            (RunKind::Apply, Direction::Forward) => Errand::Apply(self.run.started.steps.len()),
             (RunKind::Rollback, _) | (_, Direction::Unwinding) => Errand::Reverse,
         }
     }

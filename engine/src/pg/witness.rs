@@ -151,8 +151,8 @@ pub enum EventTriggers {
 /// What a session is for, which says what it will ask for most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Errand {
-    /// Steps forward.
-    Apply,
+    /// Steps forward, so many.
+    Apply(usize),
     /// Steps back.
     Reverse,
     /// A word or two about a run that is over.
@@ -207,6 +207,10 @@ impl Prepared {
 
 /// Longest piece of a script that travels in one message, in bytes. A message is held in memory about twice.
 const PIECE: usize = 16 << 20;
+
+/// Steps from which on records go along with a history row often enough for that statement to be prepared, too: once a train,
+/// and the server plans a prepared statement anew five times before it keeps a plan.
+const LONG: usize = 128;
 
 /// The mirror rides along: `$1` to `$7` are the same in every statement.
 const MIRROR: &str = "mirrored AS (INSERT INTO {schema}.record (run_id, seq, kind, step, at, bytes) \
@@ -319,11 +323,13 @@ impl Scribe {
         let within_types = [&fresh_types[..], &[Type::TEXT]].concat();
         let parts_types = types(&[&testimony[..], &[Type::INT4, Type::BYTEA_ARRAY, Type::TEXT, Type::TEXT]].concat());
         let state_types = types(&[Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8, Type::INT8]);
+        let mut applied = Ask::new(applied, applied_types);
         let mut fresh = Ask::new(fresh, fresh_types);
         let mut gone = Ask::new(gone, types(&[Type::TEXT]));
         let often = async {
             match errand {
-                Errand::Apply => fresh.prepare(client).await,
+                Errand::Apply(LONG..) => tokio::try_join!(fresh.prepare(client), applied.prepare(client)).map(|_| ()),
+                Errand::Apply(_) => fresh.prepare(client).await,
                 Errand::Reverse => gone.prepare(client).await,
                 Errand::Tell => Ok(()),
             }
@@ -342,7 +348,7 @@ impl Scribe {
             triggers,
             run,
             epoch: Epoch::default(),
-            applied: Ask::new(applied, applied_types),
+            applied,
             fresh,
             fresh_within: Ask::new(fresh_within, within_types),
             rows: rows::ask(schema),
