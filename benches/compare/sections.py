@@ -126,6 +126,25 @@ def by_turns(server, prepare, ways, runs, database="turns"):
     return seconds
 
 
+def bare(scratch, sql, sessions):
+    """What the server itself gains from a second session: psql, with nothing but the same statements. `sql(first, step)` gives every
+    `step`-th of them, from the `first` on."""
+    files = []
+    for first in range(1, sessions + 1):
+        path = pathlib.Path(scratch) / f"{sql.__qualname__.split('.')[0]}_{sessions}_{first}.sql"
+        path.write_text(sql(first, sessions))
+        files.append(path)
+
+    def run(url):
+        began = time.perf_counter()
+        words = [f"{BIN}/psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", url, "-f"]
+        running = [subprocess.Popen([*words, path]) for path in files]
+        if any(process.wait() for process in running):
+            sys.exit("psql failed")
+        return time.perf_counter() - began
+    return run
+
+
 def jobs(server, scratch):
     """1,000 small migrations on two branches, serial and `--jobs 2`."""
     folder = peers.Peer("branches", MIGENGINE, peers.branches, None).prepare(scratch, COUNT)
@@ -136,25 +155,11 @@ def jobs(server, scratch):
             return Run(migengine(url, folder, "apply --yes", *options)).needed().seconds
         return run
 
-    def bare(sessions):
-        """What the server itself gains from a second session: psql, with nothing but the same transactions."""
-        files = []
-        for first in range(1, sessions + 1):
-            path = pathlib.Path(scratch) / f"bare_{sessions}_{first}.sql"
-            path.write_text("".join(f"BEGIN;\n{peers.up(n)}COMMIT;\n" for n in range(first, COUNT + 1, sessions)))
-            files.append(path)
+    def transactions(first, step):
+        return "".join(f"BEGIN;\n{peers.up(n)}COMMIT;\n" for n in range(first, COUNT + 1, step))
 
-        def run(url):
-            began = time.perf_counter()
-            words = [f"{BIN}/psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", url, "-f"]
-            running = [subprocess.Popen([*words, path]) for path in files]
-            if any(process.wait() for process in running):
-                sys.exit("psql failed")
-            return time.perf_counter() - began
-        return run
-
-    found = by_turns(server, server.create, {"serial": way(), "--jobs 2": way("--jobs", "2"), "one psql": bare(1),
-                                             "two psql": bare(2)}, RUNS)
+    found = by_turns(server, server.create, {"serial": way(), "--jobs 2": way("--jobs", "2"), "one psql": bare(scratch, transactions, 1),
+                                             "two psql": bare(scratch, transactions, 2)}, RUNS)
     serial, parallel, one, two = (median(found[name]) for name in ("serial", "--jobs 2", "one psql", "two psql"))
     ratio(f"{COUNT:,} small migrations on two branches, `--jobs 2` to serial", 0.65, parallel, serial)
     return (f"| | s |\n|---|---|\n| serial | {serial:.2f} |\n| `--jobs 2` | {parallel:.2f} |\n"
@@ -180,8 +185,20 @@ def indexes(server, scratch):
             return Run(migengine(url, folder, "apply --yes", *options)).needed().seconds
         return run
 
+    def statements(first, step):
+        return "".join(f"CREATE INDEX big{n}_name ON big{n} (name);\n" for n in range(first, 9, step))
+
+    def alone(sessions):
+        work = bare(scratch, statements, sessions)
+
+        def run(url):
+            server.psql("ALTER DATABASE turns SET max_parallel_maintenance_workers = 0")
+            return work(url)
+        return run
+
     ways = {"serial": way(0), "--jobs 2": way(0, "--jobs", "2"), "serial, with the server's parallel workers": way(2),
-            "--jobs 2, with the server's parallel workers": way(2, "--jobs", "2")}
+            "--jobs 2, with the server's parallel workers": way(2, "--jobs", "2"),
+            "the bare statements, one psql": alone(1), "half of them each, two psql at once": alone(2)}
     found = by_turns(server, lambda name: server.create(name, "big"), ways, 3)
     server.drop("big")
     serial, parallel = median(found["serial"]), median(found["--jobs 2"])
