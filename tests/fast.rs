@@ -171,6 +171,20 @@ fn a_limit_of_one_step_is_not_that_of_the_next_in_an_atomic_run() {
 }
 
 #[test]
+fn history_rows_of_an_atomic_run_are_not_written_under_the_last_steps_limits() {
+    let scene = Scene::with_steps(1);
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.6); RETURN NEW; END'; \
+        CREATE TRIGGER slow BEFORE INSERT ON migengine.history FOR EACH ROW WHEN (NEW.id = '008_h') EXECUTE FUNCTION slow()";
+    scene.run(&["apply"]).expect(0);
+    scene.db.psql(slow);
+    scene.project.pair("007_g", "CREATE TABLE g (n int);\n", "DROP TABLE g;\n");
+    scene.project.pair("008_h", "-- Statement-Timeout: 300ms\n\nCREATE TABLE h (n int);\n", "DROP TABLE h;\n");
+    scene.run(&["apply", "--atomic"]).expect(0);
+    let written = "SELECT count(*) FROM migengine.history WHERE id IN ('007_g', '008_h') AND state = 'applied'";
+    assert_eq!(scene.db.psql(written), "2");
+}
+
+#[test]
 fn a_migration_without_statements_is_part_of_an_atomic_run() {
     let scene = Scene::new();
     scene.project.pair("001_a", "CREATE TABLE a (n int);\n", "DROP TABLE a;\n");
