@@ -1,6 +1,6 @@
 """What is measured, a function each. Every one returns the Markdown of its part of benches/RESULTS.md, and puts what the
 goals are held against into `goals`."""
-import json, pathlib, shutil, subprocess, sys, time
+import json, pathlib, shutil, subprocess, sys, tempfile, time
 
 import peers, plot, race
 from peers import ATOMIC, OURS, PSQL, PSQL_ONE
@@ -129,9 +129,9 @@ def by_turns(server, prepare, ways, runs, database="turns"):
 def bare(scratch, sql, sessions):
     """What the server itself gains from a second session: psql, with nothing but the same statements. `sql(first, step)` gives every
     `step`-th of them, from the `first` on."""
-    files = []
+    folder, files = pathlib.Path(tempfile.mkdtemp(dir=scratch)), []
     for first in range(1, sessions + 1):
-        path = pathlib.Path(scratch) / f"{sql.__qualname__.split('.')[0]}_{sessions}_{first}.sql"
+        path = folder / f"{first}.sql"
         path.write_text(sql(first, sessions))
         files.append(path)
 

@@ -23,9 +23,10 @@ impl Position {
         while !text.is_char_boundary(offset) {
             offset -= 1;
         }
-        let before = &text[..offset];
+        let before = &text[..offset]; // invariant: within the text, and between two characters, by the loop above
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        // invariant: right behind a line feed, or 0
         let column = before[line_start..].chars().count() + 1;
         Self { line: u32::try_from(line).unwrap_or(u32::MAX), column: u32::try_from(column).unwrap_or(u32::MAX) }
     }

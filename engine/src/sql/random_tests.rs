@@ -165,23 +165,3 @@ fn fuzz_split_for_seconds() {
     println!("{rounds} texts");
     assert!(rounds > 0);
 }
-
-/// Run by hand, optimised: `cargo test --release -- --ignored --nocapture lexing_speed`.
-#[test]
-#[ignore = "a measurement"]
-fn lexing_speed_and_memory() {
-    let row = "insert into t (a, b, c) values (1, 'some text with it''s quotes', now()); -- remark\n";
-    for megabytes in [10, 100] {
-        let text = row.repeat(megabytes * 1_000_000 / row.len());
-        let begin = Instant::now();
-        let count = split(&text).statements.len();
-        let splitting = begin.elapsed();
-        let begin = Instant::now();
-        let (script, _) = crate::migration::parse_script("001_x.sql", text.as_bytes());
-        let all = begin.elapsed();
-        drop(script);
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
-        println!("{megabytes} MB, {count} statements: split {splitting:?}, whole script {all:?}, {peak}");
-    }
-}

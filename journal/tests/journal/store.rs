@@ -245,28 +245,3 @@ fn the_one_in_memory_fails_when_told() {
     journal.heal();
     assert_eq!(wait(journal.records(RUN)).unwrap().len(), 2);
 }
-
-/// `cargo test -p migengine-journal -- --ignored --nocapture cost`
-#[test]
-#[ignore = "measures; prints instead of asserting"]
-fn cost_of_an_append() {
-    let folder = tempfile::tempdir_in(".").unwrap();
-    let journal = common::open(&folder.path().join("journal"));
-    let memory = MemoryJournal::new();
-    for events in [1, 32] {
-        let median = |append: &dyn Fn()| {
-            let mut times: Vec<_> = (0..300)
-                .map(|_| {
-                    let start = std::time::Instant::now();
-                    append();
-                    start.elapsed()
-                })
-                .collect();
-            times.sort();
-            times[150]
-        };
-        let disk = median(&|| drop(wait(journal.append(RUN, notes(events))).unwrap()));
-        let without = median(&|| drop(wait(memory.append(RUN, notes(events))).unwrap()));
-        println!("{events} events: median {disk:?} on disk, {without:?} in memory");
-    }
-}
